@@ -1,0 +1,1 @@
+//! Wiring: config → platforms → lease → service → mcp; the order of shutdown.

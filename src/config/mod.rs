@@ -1,0 +1,1 @@
+//! Typed settings with units and defaults, and where each value came from.

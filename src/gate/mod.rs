@@ -1,0 +1,1 @@
+//! THE EXIT: every byte to a client passes here: redact, limit, render.

@@ -1,0 +1,1 @@
+//! The face to assistants: the only place with `rmcp` types.

@@ -1,0 +1,1 @@
+//! The local engine: one worker process for each session.

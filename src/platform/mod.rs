@@ -1,0 +1,144 @@
+//! A platform is a kind of place where Spark runs. Here: the trait, what a platform can do, and what a session on
+//! it is. Each platform's code is in a folder of its own.
+
+pub(crate) mod local;
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::model::{Event, Progress, Result, SessionId, StatementId, Tag};
+
+/// What differs between platforms, as data: no platform's name appears above this folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Capability {
+    /// Its sessions die with our process, so that they need no ledger row and no guardian.
+    pub dies_with_parent: bool,
+    /// Local files can be read as temp views.
+    pub local_files: bool,
+    /// Sessions cost money while they are open.
+    pub costs_money: bool,
+    /// The engine in words, for results and `doctor`.
+    pub engine: String,
+}
+
+/// Where long work says what it is doing; the receiver may be gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter(watch::Sender<Option<Progress>>);
+
+impl Reporter {
+    /// A reporter and the place to read its last word.
+    pub(crate) fn new() -> (Self, watch::Receiver<Option<Progress>>) {
+        let (sender, receiver) = watch::channel(None);
+        (Self(sender), receiver)
+    }
+
+    /// Replaces the last word.
+    pub(crate) fn say(&self, progress: Progress) {
+        self.0.send_replace(Some(progress));
+    }
+}
+
+/// A session of a platform, as the platform needs it to find it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RemoteSession {
+    /// Our id.
+    pub id: SessionId,
+    /// Our name for it, chosen before the create.
+    pub tag: Tag,
+}
+
+/// What a statement runs.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// One SQL statement.
+    Sql {
+        /// Its text.
+        text: String,
+        /// Bound values, by name (`:name`) or by place (`?`).
+        params: Params,
+        /// Local files to see as temp views, by view name; already checked and resolved.
+        files: BTreeMap<String, PathBuf>,
+        /// It only reads, so that one round trip and a row limit are allowed.
+        reads: bool,
+    },
+    /// Python.
+    Python {
+        /// Its text.
+        code: String,
+        /// Variables are kept for the session's next statement; otherwise it starts in a fresh namespace.
+        keep_namespace: bool,
+    },
+}
+
+/// Bound values of an SQL statement.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Params {
+    /// None.
+    #[default]
+    None,
+    /// `:name`.
+    Named(BTreeMap<String, Value>),
+    /// `?`.
+    Positional(Vec<Value>),
+}
+
+/// A statement, as a platform gets it.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement {
+    /// Its id; also what a cancel names.
+    pub id: StatementId,
+    /// What to run.
+    pub work: Work,
+    /// Rows to keep at most; a platform sends no more, and says `truncated` if there were.
+    pub max_rows: u64,
+    /// Bytes of rows (as JSON) to keep at most.
+    pub max_bytes: u64,
+}
+
+/// A kind of place where Spark runs.
+#[async_trait]
+pub(crate) trait Platform: Debug + Display + Send + Sync {
+    /// What it can do. Never changes.
+    fn capability(&self) -> &Capability;
+
+    /// Opens a session under our tag and returns once statements can be sent.
+    ///
+    /// Called by the lease actor's own task, once per tag; a second call with a live tag is an error.
+    ///
+    /// # Errors
+    /// `engine_unavailable`, `capacity_unavailable`, `spec_rejected`, `timeout`.
+    /// # Cancel safety
+    /// Not cancel-safe for platforms that create something remote; never dropped by our own code.
+    async fn open(&self, session: &RemoteSession, report: &Reporter) -> Result<()>;
+
+    /// Deletes a session, whatever it is doing, and returns once it is proved to be gone. Gone already is `Ok`.
+    ///
+    /// Called by the lease actor's own task; twice is safe.
+    async fn close(&self, session: &RemoteSession) -> Result<()>;
+
+    /// Runs a statement. The stream ends with one [`Event::End`]; what the session was doing is over then.
+    ///
+    /// Called by the statement's own task, one statement at a time for a session. Dropping the stream does not
+    /// cancel: [`Platform::cancel`] does.
+    fn run(&self, session: &RemoteSession, statement: Statement) -> BoxStream<'static, Event>;
+
+    /// Ends the running statement: asks first, then takes the session away. Returns at once; the end shows in the
+    /// statement's stream, within [`CANCEL_BOUND`].
+    ///
+    /// Called by the statement's own task; twice is safe, and so is a statement that has ended.
+    async fn cancel(&self, session: &RemoteSession, statement: &StatementId);
+
+    /// Ends every session and every spare at once; called at the end of the process, after which nothing opens.
+    async fn shutdown(&self);
+}
+
+/// A cancelled statement's stream ends within this, or the platform is at fault: interrupt, 5 s, kill, and room
+/// for a busy machine.
+pub(crate) const CANCEL_BOUND: Duration = Duration::from_secs(20);

@@ -1,0 +1,1 @@
+//! The private Python environment and the worker process.

@@ -1,0 +1,1 @@
+//! Use cases: query, execute, cancel, sessions; statements outlive the calls that started them.

@@ -1,0 +1,1 @@
+//! Pure: what a text does, and how identifiers are quoted.
