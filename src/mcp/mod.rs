@@ -1,1 +1,10 @@
 //! The face to assistants: the only place with `rmcp` types.
+
+mod progress;
+mod roots;
+mod server;
+mod stdio;
+mod tools;
+
+pub(crate) use server::{Defaults, Server};
+pub(crate) use stdio::serve_stdio;

@@ -118,6 +118,11 @@ pub(crate) trait Platform: Debug + Display + Send + Sync {
     /// Not cancel-safe for platforms that create something remote; never dropped by our own code.
     async fn open(&self, session: &RemoteSession, report: &Reporter) -> Result<()>;
 
+    /// Why the session cannot be used any more, as far as is known without asking anybody.
+    ///
+    /// Called by the statement's own task before it uses a session that was idle; any number of times.
+    fn lost(&self, session: &RemoteSession) -> Option<String>;
+
     /// Deletes a session, whatever it is doing, and returns once it is proved to be gone. Gone already is `Ok`.
     ///
     /// Called by the lease actor's own task; twice is safe.

@@ -1,1 +1,9 @@
 //! The private Python environment and the worker process.
+
+mod envelope;
+pub(crate) mod install;
+mod text;
+mod worker;
+
+pub(crate) use envelope::{Envelope, Status};
+pub(crate) use worker::{Cell, CellEvent, Exit, Launch, Worker, lost};

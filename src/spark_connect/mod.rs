@@ -1,1 +1,29 @@
-//! Client of the Spark Connect protocol: a plan in, a stream of events out.
+//! Client of the Spark Connect protocol: a plan in, a stream of messages out; reattachable, released, interruptible.
+//!
+//! Knows nothing of targets, leases or workers. The protos are Apache Spark 4.2.0's, vendored in `proto/`.
+
+mod client;
+mod error;
+mod intervals;
+mod operation;
+mod plan;
+mod rows;
+mod types;
+
+pub(crate) use client::Client;
+pub(crate) use operation::{Message, Outcome};
+pub(crate) use plan::{FileFormat, Plan, Relation};
+pub(crate) use rows::{Decoder, RowCap};
+
+#[allow(
+    unreachable_pub,
+    missing_docs,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from the protos"
+)]
+mod proto {
+    tonic::include_proto!("spark.connect");
+}

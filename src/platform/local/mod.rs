@@ -1,1 +1,213 @@
-//! The local engine: one worker process for each session.
+//! The local engine: one worker process for each session, and one spare that nobody has used yet.
+
+mod environment;
+mod paths;
+mod rewrite;
+mod run;
+mod session;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use self::session::Live;
+pub(crate) use self::session::Workshop;
+use super::{Capability, Platform, RemoteSession, Reporter, Statement};
+use crate::model::{Code, End, Error, Event, Progress, Result, SessionId, StatementId, Tag};
+use crate::python::install::{Engine, Installer};
+
+/// Sessions on the machine itself. They die with the process, cost nothing, and read local files.
+pub(crate) struct Local {
+    capability: Capability,
+    installer: Installer,
+    workshop: Workshop,
+    keep_spare: bool,
+    sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
+    spare: Arc<Mutex<Spare>>,
+    closing: Arc<AtomicBool>,
+}
+
+/// The worker that is ready, or on its way, for the next session.
+#[derive(Debug, Default)]
+enum Spare {
+    #[default]
+    None,
+    Starting,
+    Ready(Arc<Live>),
+}
+
+impl Local {
+    /// A platform that makes its sessions in `workshop`, installing the engine when the first one is opened.
+    pub(crate) fn new(installer: Installer, workshop: Workshop, keep_spare: bool) -> Self {
+        Self {
+            capability: Capability {
+                dies_with_parent: true,
+                local_files: true,
+                costs_money: false,
+                engine: ENGINE.to_owned(),
+            },
+            installer,
+            workshop,
+            keep_spare,
+            sessions: Mutex::default(),
+            spare: Arc::default(),
+            closing: Arc::default(),
+        }
+    }
+
+    fn live(&self, session: &RemoteSession) -> Option<Arc<Live>> {
+        self.sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&session.id)
+            .cloned()
+    }
+
+    fn take_spare(&self) -> Option<Arc<Live>> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::take(&mut *spare) {
+            Spare::Ready(live) => Some(live).filter(|live| live.worker.exit().is_none()),
+            other => {
+                *spare = other;
+                None
+            }
+        }
+    }
+
+    /// Starts a spare in the background, if none is there or on its way.
+    fn refill(&self, engine: Engine) {
+        if !self.keep_spare || self.closing.load(Ordering::SeqCst) {
+            return;
+        }
+        {
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            if !matches!(*spare, Spare::None) {
+                return;
+            }
+            *spare = Spare::Starting;
+        }
+        let (spare, closing) = (self.spare.clone(), self.closing.clone());
+        let workshop = self.workshop.clone();
+        tokio::spawn(async move {
+            let tag = Tag::for_session(&SessionId::random());
+            let started = Live::start(&workshop, &engine, &tag).await;
+            let next = match started {
+                Ok(live) if !closing.load(Ordering::SeqCst) => Spare::Ready(Arc::new(live)),
+                Ok(_) => Spare::None,
+                Err(e) => {
+                    tracing::warn!(error = %e, "no spare worker");
+                    Spare::None
+                }
+            };
+            *spare.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        });
+    }
+}
+
+/// The engine in words, as the lock file pins it.
+const ENGINE: &str = "Sail 0.7.2";
+
+#[async_trait]
+impl Platform for Local {
+    fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    async fn open(&self, session: &RemoteSession, report: &Reporter) -> Result<()> {
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(Error::new(Code::Cancelled, "the server is shutting down"));
+        }
+        let engine = self
+            .installer
+            .ensure(|progress| report.say(progress))
+            .await?;
+        let live = match self.take_spare() {
+            Some(spare) => spare,
+            None => {
+                report.say(Progress::phase("starting a worker"));
+                Arc::new(Live::start(&self.workshop, &engine, &session.tag).await?)
+            }
+        };
+        self.sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(session.id.clone(), live);
+        self.refill(engine);
+        Ok(())
+    }
+
+    fn lost(&self, session: &RemoteSession) -> Option<String> {
+        match self.live(session) {
+            Some(live) => live.worker.exit().map(|exit| exit.reason),
+            None => Some("it was closed".to_owned()),
+        }
+    }
+
+    async fn close(&self, session: &RemoteSession) -> Result<()> {
+        let live = self
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&session.id);
+        if let Some(live) = live {
+            live.kill().await;
+        }
+        Ok(())
+    }
+
+    fn run(&self, session: &RemoteSession, statement: Statement) -> BoxStream<'static, Event> {
+        let Some(live) = self.live(session) else {
+            let lost = "it was closed".to_owned();
+            let end = Event::End {
+                end: End::Failed(
+                    Error::new(Code::SessionLost, "the session is gone: it was closed")
+                        .hint("Call the tool again; a new session is opened."),
+                ),
+                session_lost: Some(lost),
+            };
+            return futures::stream::iter([end]).boxed();
+        };
+        // A few events ahead of the reader; text comes in pieces of at most 64 KiB.
+        let (events, receiver) = mpsc::channel(16);
+        let folder = self.workshop.folder.as_path().into();
+        tokio::spawn(run::run(live, statement, folder, events));
+        ReceiverStream::new(receiver).boxed()
+    }
+
+    async fn cancel(&self, session: &RemoteSession, statement: &StatementId) {
+        if let Some(live) = self.live(session) {
+            live.cancel(statement);
+        }
+    }
+
+    async fn shutdown(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        let mut all: Vec<Arc<Live>> = {
+            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.drain().map(|(_, live)| live).collect()
+        };
+        all.extend(self.take_spare());
+        futures::future::join_all(all.iter().map(|live| live.kill())).await;
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local")
+            .field("workshop", &self.workshop)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{ENGINE}, a Spark-compatible engine, on this machine")
+    }
+}

@@ -1,0 +1,81 @@
+//! The stdio transport: one client, whose end of file is the end of its sessions.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rmcp::ServiceExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
+
+use super::Server;
+
+/// After the end of input, for calls under way: `printf … | sparklease mcp` gets its answers. The Python SDK kills
+/// a server 2 s after it closed the input, and sessions must be gone before.
+const DRAIN_FOR: Duration = Duration::from_millis(700);
+/// Nothing is asked of a client that closed its input, but an answer that hangs must not hold the sessions.
+const STOP_FOR: Duration = Duration::from_millis(300);
+
+/// Serves one client until its input ends, `stop` is cancelled, or the transport fails.
+///
+/// Returns when no further answer will be written; the owner's sessions are then for the caller to close.
+pub(crate) async fn serve_stdio<R, W>(server: Server, input: R, output: W, stop: CancellationToken)
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let ended = CancellationToken::new();
+    let input = Watched {
+        input,
+        ended: ended.clone(),
+    };
+    let calls = server.calls();
+    let running = tokio::select! {
+        running = server.serve((input, output)) => match running {
+            Ok(running) => running,
+            Err(e) => {
+                tracing::info!(error = %e, "the client left before it said hello");
+                return;
+            }
+        },
+        () = stop.cancelled() => return,
+    };
+    let cancel = running.cancellation_token();
+    let waiting = tokio::spawn(running.waiting());
+    tokio::select! {
+        () = ended.cancelled() => {
+            tracing::info!("the client closed its input");
+            let _ = tokio::time::timeout(DRAIN_FOR, calls.idle()).await;
+        }
+        () = stop.cancelled() => {}
+    }
+    cancel.cancel();
+    let _ = tokio::time::timeout(STOP_FOR, waiting).await;
+}
+
+/// Input whose end is noticed at once: rmcp tells of it only after a drain of 5 s.
+struct Watched<R> {
+    input: R,
+    ended: CancellationToken,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.input).poll_read(context, buffer);
+        let over = match &read {
+            Poll::Ready(Ok(())) => buffer.filled().len() == before && buffer.remaining() > 0,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if over {
+            self.ended.cancel();
+        }
+        read
+    }
+}

@@ -1,0 +1,96 @@
+//! The whole environment of a worker: an allow-list, and what the engine needs.
+//!
+//! Sail applies `DATABRICKS_*`, `UNITY_*` and `UC_*` after its own settings, and `SPARK_CONNECT_AUTHENTICATE_TOKEN`
+//! makes the local PySpark client hang: an allow-list keeps these and every secret of ours out.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// What is passed on when it is set: where things are, who one is, how text looks, how the network is reached.
+const PASSED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// The engine's memory pool, as a share of the worker's cap: the rest is for the user's Python.
+const ENGINE_SHARE_PERCENT: u64 = 60;
+
+/// Builds it from our own environment.
+pub(super) fn worker(
+    own: impl Iterator<Item = (OsString, OsString)>,
+    scratch: &Path,
+    cache: &Path,
+    memory_bytes: u64,
+) -> BTreeMap<OsString, OsString> {
+    let mut environment: BTreeMap<OsString, OsString> = own
+        .filter(|(key, _)| {
+            let key = key.to_string_lossy();
+            PASSED.contains(&key.as_ref()) || key.starts_with("LC_")
+        })
+        .collect();
+    let mut set = |key: &str, value: OsString| environment.insert(key.into(), value);
+    // PySpark's client refuses some ways of starting without it; any value does.
+    set("SPARK_HOME", scratch.into());
+    set("TMPDIR", scratch.into());
+    set("MPLBACKEND", "Agg".into());
+    set("MPLCONFIGDIR", cache.join("matplotlib").into());
+    set("PYTHONUTF8", "1".into());
+    set("PYTHONFAULTHANDLER", "1".into());
+    set("PYTHONDONTWRITEBYTECODE", "1".into());
+    // With the default on 2 cores an interrupt waits up to 70 s behind a query that never yields.
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    set("TOKIO_WORKER_THREADS", (cores + 2).max(4).to_string().into());
+    // Our own limits end sessions; the engine's must not come first. In seconds: a week.
+    set("SAIL_SPARK__SESSION_TIMEOUT_SECS", "604800".into());
+    set("SAIL_RUNTIME__MEMORY_POOL__TYPE", "greedy".into());
+    let pool = memory_bytes / 100 * ENGINE_SHARE_PERCENT;
+    set(
+        "SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE",
+        pool.to_string().into(),
+    );
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_or_harmful_is_passed_on() {
+        let own = [
+            ("PATH", "/bin"),
+            ("LC_ALL", "C.UTF-8"),
+            ("DATABRICKS_TOKEN", "clearly-fake"),
+            ("DATABRICKS_HOST", "clearly-fake"),
+            ("UC_TOKEN", "clearly-fake"),
+            ("SPARK_CONNECT_AUTHENTICATE_TOKEN", "clearly-fake"),
+            ("AWS_SECRET_ACCESS_KEY", "clearly-fake"),
+            ("PYTHONPATH", "/elsewhere"),
+        ]
+        .map(|(k, v)| (OsString::from(k), OsString::from(v)));
+        let environment = worker(own.into_iter(), Path::new("s"), Path::new("c"), 1000);
+        assert!(environment.values().all(|v| v != "clearly-fake"));
+        assert!(!environment.contains_key(&OsString::from("PYTHONPATH")));
+        assert_eq!(environment[&OsString::from("PATH")], "/bin");
+        assert_eq!(
+            environment[&OsString::from("SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE")],
+            "600"
+        );
+    }
+}

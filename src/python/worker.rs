@@ -1,0 +1,568 @@
+//! A worker: one Python process that hosts one engine server and runs the user's Python, seen from our side.
+//!
+//! Its stdin is one end of a socket pair and carries the control channel both ways; its stdout and stderr are pipes
+//! that we drain for as long as it lives, so that neither C code that prints while it holds the GIL nor a
+//! subprocess can block it, and the last words of a crash arrive.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
+use uuid::Uuid;
+
+use super::Envelope;
+use super::text::Drain;
+use crate::model::{Code, Error, Result, Retry, Stream, Tag};
+use crate::sys::{processes, spawn};
+
+/// From the spawn to a listening engine: 0.05 s when all is well; a cold disk on a busy machine gets time.
+const LISTEN_FOR: Duration = Duration::from_secs(60);
+/// From listening to an imported PySpark: about 0.6 s; the first import of a fresh installation compiles it.
+const IMPORT_FOR: Duration = Duration::from_secs(120);
+/// After the envelope, for text that is still in the pipes.
+const DRAIN_FOR: Duration = Duration::from_secs(2);
+/// The longest line of the control channel, in bytes: kept rows, figures and room for JSON.
+const MAX_LINE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How to start a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// The environment's interpreter.
+    pub python: PathBuf,
+    /// `worker.py`, with the harness beside it.
+    pub script: PathBuf,
+    /// Stands in the command line, so that the process table tells whose it is.
+    pub tag: Tag,
+    /// The most memory it may take, in bytes.
+    pub memory_bytes: u64,
+    /// Where relative paths of the user's code start.
+    pub folder: PathBuf,
+    /// The whole environment: nothing else is passed on.
+    pub environment: BTreeMap<OsString, OsString>,
+}
+
+/// Why a worker's process is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exit {
+    /// In words, as a sentence fragment.
+    pub reason: String,
+}
+
+/// A piece of Python to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    /// Its text.
+    pub code: String,
+    /// The Spark session to join.
+    pub spark_session: String,
+    /// Variables stay for the next cell.
+    pub keep_namespace: bool,
+    /// Rows of each table.
+    pub max_rows: u64,
+    /// Bytes of each table's rows.
+    pub max_bytes: u64,
+}
+
+/// What a running cell tells.
+#[derive(Debug)]
+pub(crate) enum CellEvent {
+    /// It runs.
+    Started,
+    /// Output.
+    Text(Stream, String),
+    /// Its end.
+    Answer(Box<Envelope>),
+    /// The process is gone.
+    Exited(Exit),
+    /// The control channel holds what the protocol does not allow: nothing from this worker can be believed.
+    Broken(Error),
+}
+
+/// A running worker. Dropping it kills its process group.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pid: u32,
+    port: u16,
+    engine: String,
+    control: AsyncMutex<tokio::net::unix::OwnedWriteHalf>,
+    current: Current,
+    exited: watch::Receiver<Option<Exit>>,
+    ready: watch::Receiver<Imported>,
+}
+
+/// Whether PySpark is imported, and why not; `None` while nothing is known.
+type Imported = Option<Result<(), String>>;
+
+/// The cell that runs, for the three tasks that read from the process.
+#[derive(Clone, Debug, Default)]
+struct Current(Arc<Mutex<Option<Running>>>);
+
+#[derive(Clone, Debug)]
+struct Running {
+    nonce: String,
+    mark: String,
+    events: mpsc::Sender<CellEvent>,
+    /// Both pipes have passed the mark.
+    drained: watch::Sender<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Told {
+    Listening { port: u16, engine: String },
+    Ready,
+    Failed { message: String },
+    Started { nonce: String },
+}
+
+impl Worker {
+    /// Starts a worker and returns when its engine listens: SQL needs only the port. Python needs [`Worker::ready`].
+    ///
+    /// # Errors
+    /// `engine_unavailable` with the process's last words when it does not start.
+    /// # Cancel safety
+    /// Dropping the future kills the process.
+    pub(crate) async fn start(launch: &Launch) -> Result<Self> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(not_started)?;
+        ours.set_nonblocking(true).map_err(not_started)?;
+        let control = UnixStream::from_std(ours).map_err(not_started)?;
+        let mut command = Command::new(&launch.python);
+        command
+            .args(["-u", "-I"])
+            .arg(&launch.script)
+            .args(["--tag", launch.tag.as_str()])
+            .args(["--parent", &std::process::id().to_string()])
+            .args(["--memory-bytes", &launch.memory_bytes.to_string()])
+            .current_dir(&launch.folder)
+            .env_clear()
+            .envs(&launch.environment)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = spawn::spawn(command).await.map_err(not_started)?;
+        let pid = child
+            .id()
+            .ok_or_else(|| Error::internal("the worker ended before it was seen"))?;
+        let group = KillOnDrop(Some(pid));
+
+        let (read, write) = control.into_split();
+        let current = Current::default();
+        let drain = Drain::default();
+        let (exit_sender, exited) = watch::channel(None);
+        let (listen_sender, mut listening) = watch::channel(None);
+        let (ready_sender, ready) = watch::channel(None);
+        if let Some(pipe) = child.stdout.take() {
+            tokio::spawn(read_text(pipe, Stream::Stdout, current.clone(), drain.clone()));
+        }
+        if let Some(pipe) = child.stderr.take() {
+            tokio::spawn(read_text(pipe, Stream::Stderr, current.clone(), drain.clone()));
+        }
+        tokio::spawn(read_control(
+            BufReader::new(read),
+            current.clone(),
+            listen_sender,
+            ready_sender,
+        ));
+        tokio::spawn(watch_exit(child, pid, current.clone(), drain.clone(), exit_sender));
+
+        let (port, engine) = tokio::select! {
+            seen = listening.wait_for(Option::is_some) => match seen.ok().and_then(|s| s.clone()) {
+                Some(seen) => seen,
+                None => return Err(no_start("it closed its control channel", &drain)),
+            },
+            exit = gone(exited.clone()) => return Err(no_start(&exit.reason, &drain)),
+            () = tokio::time::sleep(LISTEN_FOR) => {
+                return Err(no_start(
+                    &format!("its engine did not listen within {} s", LISTEN_FOR.as_secs()),
+                    &drain,
+                ));
+            }
+        };
+        group.disarm();
+        Ok(Self {
+            pid,
+            port,
+            engine,
+            control: AsyncMutex::new(write),
+            current,
+            exited,
+            ready,
+        })
+    }
+
+    /// The process and its group.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Where its engine listens, on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The engine in words: `Sail 0.7.2`.
+    pub(crate) fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// Why it is gone, if it is.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.exited.borrow().clone()
+    }
+
+    /// Waits until it is gone.
+    pub(crate) async fn gone(&self) -> Exit {
+        gone(self.exited.clone()).await
+    }
+
+    /// Waits until PySpark is imported.
+    ///
+    /// # Errors
+    /// `engine_unavailable` when the import fails or takes more than two minutes; `session_lost` when the process ends.
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        tokio::select! {
+            imported = imported(self.ready.clone()) => match imported {
+                Some(Ok(())) => Ok(()),
+                Some(Err(message)) => Err(Error::new(
+                    Code::EngineUnavailable,
+                    format!("PySpark does not import in the engine's environment: {message}"),
+                )
+                .hint("Run `sparklease engine remove` and then `sparklease engine install`.")),
+                None => Err(lost(&self.gone().await)),
+            },
+            exit = self.gone() => Err(lost(&exit)),
+            () = tokio::time::sleep(IMPORT_FOR) => Err(Error::new(
+                Code::EngineUnavailable,
+                format!("PySpark did not import within {} s", IMPORT_FOR.as_secs()),
+            )
+            .hint("Call the tool again; if it stays so, run `sparklease doctor`.")
+            .retry(Retry::Now)),
+        }
+    }
+
+    /// Runs a cell. The last event is `Answer`, `Exited` or `Broken`; text comes before it.
+    ///
+    /// One cell at a time: the caller holds the session's lease.
+    ///
+    /// # Errors
+    /// `session_lost` when the process is gone.
+    pub(crate) async fn run(&self, cell: &Cell) -> Result<mpsc::Receiver<CellEvent>> {
+        use base64::Engine as _;
+        let (events, mut inner) = mpsc::channel(16);
+        let (drained, mut drains) = watch::channel(0);
+        let running = Running {
+            nonce: Uuid::new_v4().simple().to_string(),
+            mark: format!("<<sparklease-end:{}>>", Uuid::new_v4().simple()),
+            events: events.clone(),
+            drained,
+        };
+        let request = json!({
+            "op": "run",
+            "nonce": running.nonce,
+            "mark": running.mark,
+            "code": base64::engine::general_purpose::STANDARD.encode(&cell.code),
+            "spark_session": cell.spark_session,
+            "kept": cell.keep_namespace,
+            "max_rows": cell.max_rows,
+            "max_bytes": cell.max_bytes,
+            "max_figures": MAX_FIGURES,
+        });
+        self.current.set(Some(running));
+        if let Err(e) = self.send(&request).await {
+            self.current.set(None);
+            tracing::debug!(error = %e, "the worker takes no request");
+            return Err(lost(&self.gone().await));
+        }
+        // The end comes last: it is held back until both pipes have passed the mark.
+        let (outer, receiver) = mpsc::channel(16);
+        let current = self.current.clone();
+        let exited = self.exited.clone();
+        drop(events);
+        tokio::spawn(async move {
+            let mut end = None;
+            let mut deadline = None;
+            loop {
+                let wait = async {
+                    match deadline {
+                        Some(at) => tokio::time::sleep_until(at).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    event = inner.recv() => match event {
+                        Some(event @ (CellEvent::Text(..) | CellEvent::Started)) => {
+                            let _ = outer.send(event).await;
+                        }
+                        Some(event) => {
+                            end.get_or_insert(event);
+                            deadline.get_or_insert(tokio::time::Instant::now() + DRAIN_FOR);
+                        }
+                        None => break,
+                    },
+                    () = both(&mut drains), if end.is_some() => break,
+                    () = wait => break,
+                    exit = gone(exited.clone()), if end.is_none() => {
+                        end = Some(CellEvent::Exited(exit));
+                        deadline.get_or_insert(tokio::time::Instant::now() + DRAIN_FOR);
+                    }
+                }
+            }
+            current.set(None);
+            while let Ok(event) = inner.try_recv() {
+                if let CellEvent::Text(..) = event {
+                    let _ = outer.send(event).await;
+                }
+            }
+            let end = end.unwrap_or_else(|| {
+                CellEvent::Broken(Error::internal("the worker's answer was lost"))
+            });
+            let _ = outer.send(end).await;
+        });
+        Ok(receiver)
+    }
+
+    async fn send(&self, request: &serde_json::Value) -> std::io::Result<()> {
+        let mut line = request.to_string();
+        line.push('\n');
+        self.control.lock().await.write_all(line.as_bytes()).await
+    }
+
+    /// Raises KeyboardInterrupt in the cell that runs; nothing happens between cells.
+    pub(crate) fn interrupt(&self) {
+        if self.exit().is_none() {
+            processes::interrupt(self.pid);
+        }
+    }
+
+    /// Kills the process group at once.
+    pub(crate) fn kill(&self) {
+        if self.exit().is_none() {
+            processes::kill_group(self.pid);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// More figures than this in one cell are a loop that forgot `plt.close()`.
+const MAX_FIGURES: u32 = 8;
+
+/// Kills a half-started worker's group when its start fails.
+struct KillOnDrop(Option<u32>);
+
+impl KillOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            processes::kill_group(leader);
+        }
+    }
+}
+
+async fn imported(mut ready: watch::Receiver<Imported>) -> Imported {
+    let seen = ready.wait_for(Option::is_some).await;
+    seen.ok().and_then(|r| r.clone())
+}
+
+async fn gone(mut exited: watch::Receiver<Option<Exit>>) -> Exit {
+    let seen = exited.wait_for(Option::is_some).await;
+    seen.ok().and_then(|e| e.clone()).unwrap_or_else(|| Exit {
+        reason: "it ended".to_owned(),
+    })
+}
+
+/// Waits until both pipes have passed the mark or have ended.
+async fn both(drains: &mut watch::Receiver<u8>) {
+    let _ = drains.wait_for(|seen| *seen >= 2).await;
+}
+
+impl Current {
+    fn get(&self) -> Option<Running> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, running: Option<Running>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = running;
+    }
+}
+
+async fn read_text(
+    mut pipe: impl tokio::io::AsyncRead + Unpin,
+    stream: Stream,
+    current: Current,
+    drain: Drain,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut decoder = super::text::Decoder::default();
+    loop {
+        let count = match pipe.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(count) => count,
+        };
+        let Some(chunk) = buffer.get(..count) else {
+            break;
+        };
+        let Some(running) = current.get() else {
+            drain.keep(&decoder.push(chunk, None).text);
+            continue;
+        };
+        let piece = decoder.push(chunk, Some(&running.mark));
+        if !piece.text.is_empty() {
+            drain.keep(&piece.text);
+            let _ = running
+                .events
+                .send(CellEvent::Text(stream, piece.text))
+                .await;
+        }
+        if piece.marked {
+            running.drained.send_modify(|seen| *seen += 1);
+        }
+    }
+    // What was held back in case it was a mark's beginning.
+    let rest = decoder.finish();
+    if let Some(running) = current.get() {
+        if !rest.is_empty() {
+            let _ = running.events.send(CellEvent::Text(stream, rest)).await;
+        }
+        running.drained.send_modify(|seen| *seen += 1);
+    }
+}
+
+async fn read_control(
+    mut control: BufReader<tokio::net::unix::OwnedReadHalf>,
+    current: Current,
+    listening: watch::Sender<Option<(u16, String)>>,
+    ready: watch::Sender<Imported>,
+) {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        match (&mut control).take(MAX_LINE_BYTES).read_line(&mut line).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let running = current.get();
+        let told = match running.as_ref().map(|r| Envelope::parse(&line, &r.nonce)) {
+            Some(Ok(Some(envelope))) => Some(CellEvent::Answer(Box::new(envelope))),
+            Some(Err(e)) => Some(CellEvent::Broken(e)),
+            Some(Ok(None)) | None => match serde_json::from_str::<Told>(&line) {
+                Ok(Told::Listening { port, engine }) => {
+                    listening.send_replace(Some((port, engine)));
+                    None
+                }
+                Ok(Told::Ready) => {
+                    ready.send_replace(Some(Ok(())));
+                    None
+                }
+                Ok(Told::Failed { message }) => {
+                    ready.send_replace(Some(Err(message)));
+                    None
+                }
+                Ok(Told::Started { nonce }) => running
+                    .as_ref()
+                    .filter(|r| r.nonce == nonce)
+                    .map(|_| CellEvent::Started),
+                Err(_) => Some(CellEvent::Broken(
+                    Error::new(
+                        Code::SessionLost,
+                        "something other than the worker wrote to its control channel",
+                    )
+                    .hint("Call the tool again; a new session is opened."),
+                )),
+            },
+        };
+        if let (Some(event), Some(running)) = (told, running) {
+            let _ = running.events.send(event).await;
+        }
+    }
+}
+
+async fn watch_exit(
+    mut child: Child,
+    pid: u32,
+    current: Current,
+    drain: Drain,
+    exited: watch::Sender<Option<Exit>>,
+) {
+    let status = child.wait().await;
+    // What the user's code started in the group goes with it.
+    processes::kill_group(pid);
+    let reason = match status {
+        Ok(status) => match (status.signal(), status.code()) {
+            (Some(9), _) => {
+                "it was killed (SIGKILL): by a cancel, by the system for want of memory, or by hand"
+                    .to_owned()
+            }
+            (Some(11), _) => "it crashed (segmentation fault)".to_owned(),
+            (Some(6), _) => "it aborted (SIGABRT)".to_owned(),
+            (Some(signal), _) => format!("it was ended by signal {signal}"),
+            (None, Some(code)) => format!("it ended itself with exit code {code}"),
+            (None, None) => "it ended".to_owned(),
+        },
+        Err(e) => format!("its end could not be read ({e})"),
+    };
+    tracing::debug!(pid, reason, last_words = drain.len(), "worker ended");
+    exited.send_replace(Some(Exit { reason }));
+    drop(current);
+}
+
+fn not_started(e: std::io::Error) -> Error {
+    Error::new(
+        Code::EngineUnavailable,
+        format!("the worker process cannot be started: {e}"),
+    )
+    .hint("Run `sparklease doctor` to see what is wrong.")
+    .source_error(e)
+}
+
+fn no_start(reason: &str, drain: &Drain) -> Error {
+    let words = drain.last_words();
+    let said = if words.is_empty() {
+        String::new()
+    } else {
+        format!("; its last words: {words}")
+    };
+    Error::new(
+        Code::EngineUnavailable,
+        format!("the worker process did not start: {reason}{said}"),
+    )
+    .hint("Run `sparklease doctor` to see what is wrong.")
+}
+
+/// The session is gone with its process.
+pub(crate) fn lost(exit: &Exit) -> Error {
+    Error::new(
+        Code::SessionLost,
+        format!("the session's worker process is gone: {}", exit.reason),
+    )
+    .hint("Call the tool again; a new session is opened. Variables and temp views of the old one are lost.")
+    .retry(Retry::Now)
+}

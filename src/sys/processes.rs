@@ -1,0 +1,84 @@
+//! Signals, and the process table: what of ours really runs.
+
+use rustix::process::{Pid, Signal};
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
+
+use crate::model::{Error, Result};
+
+/// The first words of every worker's tag; the table is searched for them.
+pub(crate) const TAG_PREFIX: &str = "sparklease-se_";
+
+/// A worker as the process table shows it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct WorkerProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// The process that started it: a server or a command of ours.
+    pub parent: Option<u32>,
+    /// The tag in its command line.
+    pub tag: String,
+    /// Seconds since its start.
+    pub age_s: u64,
+    /// Resident memory, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Every worker of this user on this machine, whoever's child it is.
+///
+/// # Errors
+/// `internal` when the process table cannot be read: "none" would then be a guess.
+pub(crate) fn workers() -> Result<Vec<WorkerProcess>> {
+    let mut system = System::new()
+        .map_err(|e| Error::internal("the process table cannot be read").source_error(e))?;
+    system.refresh_processes_specifics(
+        ProcessesToUpdate::All,
+        true,
+        ProcessRefreshKind::nothing()
+            .with_cmd(UpdateKind::Always)
+            .with_user(UpdateKind::Always)
+            .with_memory()
+            .without_tasks(),
+    );
+    let own = sysinfo::get_current_pid().ok();
+    let user = own
+        .and_then(|pid| system.process(pid))
+        .and_then(|p| p.user_id())
+        .cloned();
+    let mut found: Vec<WorkerProcess> = system
+        .processes()
+        .values()
+        .filter(|p| p.user_id() == user.as_ref())
+        .filter_map(|p| {
+            let words: Vec<_> = p.cmd().iter().map(|w| w.to_string_lossy()).collect();
+            let flag = words.iter().position(|w| w == "--tag")?;
+            let tag = words.get(flag + 1)?;
+            tag.starts_with(TAG_PREFIX).then(|| WorkerProcess {
+                pid: p.pid().as_u32(),
+                parent: p.parent().map(sysinfo::Pid::as_u32),
+                tag: tag.to_string(),
+                age_s: p.run_time(),
+                memory_bytes: p.memory(),
+            })
+        })
+        .collect();
+    found.sort_by_key(|p| p.pid);
+    Ok(found)
+}
+
+/// Kills a whole process group at once. Gone already is fine.
+pub(crate) fn kill_group(leader: u32) {
+    if let Some(pid) = pid(leader) {
+        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// Asks one process to interrupt what it does (SIGINT).
+pub(crate) fn interrupt(process: u32) {
+    if let Some(pid) = pid(process) {
+        let _ = rustix::process::kill_process(pid, Signal::INT);
+    }
+}
+
+fn pid(raw: u32) -> Option<Pid> {
+    i32::try_from(raw).ok().and_then(Pid::from_raw)
+}
