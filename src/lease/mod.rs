@@ -1,7 +1,7 @@
 //! Leases: an owner's exclusive right to a session until it expires; nothing but a lease can run code.
 //!
 //! [`core`] decides (a pure state machine), [`actor`] does (the one task that owns it, and the tasks that open and
-//! close), [`lease`] is what a statement holds. No platform's name, no statement and no rendering lives here.
+//! close), [`handle`] asks, [`lease`] is what a statement holds. No platform's name, no statement and no rendering lives here.
 //!
 //! ```text
 //! LeaseHandle ──message──▶ actor ──Event──▶ core::State::step ──Effect──▶ actor ──▶ platform.open / close, in tasks
@@ -9,14 +9,23 @@
 
 mod actor;
 mod core;
+mod handle;
 mod lease;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use actor::{AcquireRequest, LeaseHandle, OpenRequest, Targets};
+pub(crate) use handle::{AcquireRequest, LeaseHandle, OpenRequest};
 pub(crate) use lease::{Lease, Outcome};
+
+use crate::model::TargetName;
+use crate::platform::Platform;
+
+/// What the pool works on.
+pub(crate) type Targets = BTreeMap<TargetName, (Arc<dyn Platform>, Limits)>;
 
 /// What a target allows. Every duration counts elapsed monotonic or wall time, whichever is longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -223,7 +223,11 @@ impl State {
         match (outcome, doomed) {
             (Outcome::Lost(reason), _) => self.retire(id, &reason),
             (_, Some(reason)) => self.retire(id, &reason),
-            _ if yields => self.retire(id, "closed to make room for another client that waited"),
+            _ if yields => {
+                // So that the room goes to another, also when its owner wants more.
+                self.served(&owner, &target);
+                self.retire(id, "closed to make room for a call that waited longer");
+            }
             _ => self.next_statement(id),
         }
         self.settle(&target);

@@ -131,7 +131,7 @@ fn in_use(usage: &Usage<'_>) -> String {
     for (count, word) in [
         (usage.opening, "opening"),
         (usage.closing, "closing"),
-        (usage.free, "free but kept for their name or owner"),
+        (usage.free, "free but kept under their names"),
     ] {
         if count > 0 {
             // Writing to a String cannot fail.
@@ -150,7 +150,7 @@ fn make_room(target: &TargetName, usage: &Usage<'_>) -> String {
                 format!(" (or {})", quoted(rest.iter().copied()))
             };
             format!(
-                "Call close_session(session=\"{first}\"){or} to make room, or call again later."
+                "Call close_session(session=\"{first}\"){or} to make room (its variables are lost), or call again later."
             )
         }
         None => format!(
