@@ -329,6 +329,8 @@ fn info(id: &SessionId, session: &Session, at: Moment) -> SessionInfo {
         phase,
         opened_for: at.since(session.opened),
         idle_for,
+        // Whether its life is paid for, the platform says; the service adds it.
+        cost_for: Duration::ZERO,
         statements: session.statements,
         reason: session.doomed.clone(),
     }

@@ -51,6 +51,11 @@ impl Lease {
         self.platform.cancel(&self.session, statement).await;
     }
 
+    /// Why the session is dead, as far as is known; see [`Platform::lost`].
+    pub(crate) fn lost(&self) -> Option<String> {
+        self.platform.lost(&self.session)
+    }
+
     /// What the session's platform can do.
     pub(crate) fn capability(&self) -> &Capability {
         self.platform.capability()

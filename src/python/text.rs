@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use memchr::memmem;
+
 /// How much of a process's output is remembered for the error of a failed start, in characters.
 const LAST_WORDS: usize = 2_000;
 
@@ -29,7 +31,7 @@ impl Decoder {
         let mut piece = Piece::default();
         let mark = mark.unwrap_or_default().as_bytes();
         if !mark.is_empty()
-            && let Some(start) = find(&self.pending, mark)
+            && let Some(start) = memmem::find(&self.pending, mark)
         {
             let before: Vec<u8> = self.pending.drain(..start).collect();
             self.pending.drain(..mark.len());
@@ -46,12 +48,6 @@ impl Decoder {
     pub(super) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()
     }
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
 }
 
 /// How many bytes at the end may be the beginning of the mark or of a character.
@@ -85,8 +81,14 @@ impl Drain {
     /// Remembers the end of `text`.
     pub(super) fn keep(&self, text: &str) {
         let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let skip = text.chars().count().saturating_sub(LAST_WORDS);
-        words.extend(text.chars().skip(skip));
+        let start = text.len().saturating_sub(LAST_WORDS);
+        let end: Vec<char> = text
+            .char_indices()
+            .rev()
+            .take_while(|(at, _)| *at >= start)
+            .map(|(_, c)| c)
+            .collect();
+        words.extend(end.into_iter().rev());
         let over = words.len().saturating_sub(LAST_WORDS);
         words.drain(..over);
     }

@@ -343,6 +343,7 @@ impl Service {
                 report,
             })
             .await
+            .map(|info| self.priced(info))
     }
 
     /// The owner's sessions, named and unnamed, and the named ones that went.
@@ -358,7 +359,17 @@ impl Service {
             self.target(target)?;
         }
         self.parts.lease.touch(owner.clone());
-        Ok(self.parts.lease.list(owner.clone(), target.cloned()).await)
+        let sessions = self.parts.lease.list(owner.clone(), target.cloned()).await;
+        Ok(sessions.into_iter().map(|info| self.priced(info)).collect())
+    }
+
+    /// With what its life has cost: all of it where sessions cost money.
+    fn priced(&self, mut info: SessionInfo) -> SessionInfo {
+        let target = self.parts.targets.get(&info.target);
+        if target.is_some_and(|t| t.platform.capability().costs_money) {
+            info.cost_for = info.opened_for;
+        }
+        info
     }
 
     /// Closes a named session, cancelling what runs in it.
@@ -376,6 +387,7 @@ impl Service {
             .lease
             .close(owner.clone(), name.clone(), deadline)
             .await
+            .map(|info| self.priced(info))
     }
 
     /// The client has vanished: its statements are cancelled, its sessions closed, its results forgotten.

@@ -87,6 +87,10 @@ impl Platform for Fake {
         &self.capability
     }
 
+    fn lost(&self, _: &RemoteSession) -> Option<String> {
+        None
+    }
+
     async fn open(&self, session: &RemoteSession, report: &Reporter) -> Result<()> {
         report.say(Progress::phase("starting the engine"));
         if self.open == Gate::Slow {
