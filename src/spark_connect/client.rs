@@ -134,6 +134,15 @@ impl Client {
         Ok(())
     }
 
+    /// Takes a value of the session's configuration back to its default.
+    pub(crate) async fn unset_config(&self, key: &str) -> Result<()> {
+        self.config(OpType::Unset(proto::config_request::Unset {
+            keys: vec![key.to_owned()],
+        }))
+        .await?;
+        Ok(())
+    }
+
     /// Reads a value of the session's configuration; `None` where it has none.
     pub(crate) async fn get_config(&self, key: &str) -> Result<Option<String>> {
         let answer = self

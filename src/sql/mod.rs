@@ -1,1 +1,12 @@
-//! Pure: what a text does, and how identifiers are quoted.
+//! Pure: what a text does, and which names a view may have. No I/O, no clock, no platform.
+
+mod classify;
+mod commands;
+mod depth;
+mod lex;
+mod name;
+mod rules;
+mod tree;
+
+pub(crate) use classify::{Read, Refusal, Verdict, classify};
+pub(crate) use name::check_name;

@@ -1,6 +1,7 @@
 //! The local engine: one worker process for each session, and one spare that nobody has used yet.
 
 mod environment;
+mod missing;
 mod paths;
 mod rewrite;
 mod run;

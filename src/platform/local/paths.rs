@@ -1,93 +1,117 @@
-//! Paths are looked at before the engine reads them: Sail answers a missing path or a glob without match with no
-//! rows, no columns and no error.
+//! Which files a text reads as tables (``parquet.`/x` ``), so that the caller can check that they are there: Sail
+//! reads a missing path, or a glob without a match, as an empty table (seen on pysail 0.7.2; Delta alone raises).
 
-use std::path::{Path, PathBuf};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
-use crate::model::{Code, Error, Result};
+use super::rewrite::{is, is_any, significant};
 
-/// Checks that each local path, or one match of each glob, is there. Paths with a scheme other than `file` are the
-/// engine's own business.
+/// The formats that Sail reads by path. Case does not matter to it.
+const FORMATS: [&str; 8] = [
+    "parquet",
+    "json",
+    "csv",
+    "text",
+    "delta",
+    "iceberg",
+    "avro",
+    "binaryfile",
+];
+
+/// The paths as written, in order: local paths, `file:` and other URLs, globs included. A relative one counts from
+/// the engine's working directory.
 ///
-/// # Errors
-/// `not_found` with every path that is not there, and the folder that relative ones start from.
-pub(super) fn check(paths: &[String], folder: &Path) -> Result<()> {
-    let missing: Vec<&str> = paths
-        .iter()
-        .map(String::as_str)
-        .filter(|path| local(path, folder).is_some_and(|local| !exists(&local)))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(
-        Code::NotFound,
-        format!(
-            "nothing is at {} (relative paths start from {})",
-            missing.join(", "),
-            folder.display()
-        ),
-    )
-    .hint("Give the path of a file or folder that exists; pass local files by the files argument."))
+/// Names with a catalog in front are tables for Sail. A text that cannot be cut has none: Sail refuses it.
+pub(crate) fn path_relations(text: &str) -> Vec<String> {
+    significant(text)
+        .map(|tokens| paths(&tokens))
+        .unwrap_or_default()
 }
 
-fn local(path: &str, folder: &Path) -> Option<PathBuf> {
-    let plain = match path.split_once(':') {
-        Some(("file", rest)) => format!("/{}", rest.trim_start_matches('/')),
-        Some((scheme, _)) if scheme.len() > 1 && scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
-            return None;
+fn paths(tokens: &[TokenWithSpan]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(|before| tokens.get(before));
+        let rest = tokens.get(index..).unwrap_or(&[]);
+        if let Some(path) = relation(before, rest) {
+            paths.push(path);
         }
-        _ => path.to_owned(),
-    };
-    Some(folder.join(plain))
-}
-
-fn exists(path: &Path) -> bool {
-    let Some(pattern) = path.to_str() else {
-        return path.exists();
-    };
-    if path.exists() {
-        return true;
+        if is(token, "IDENTIFIER") {
+            paths.extend(identifier_clause(rest));
+        }
     }
-    pattern.contains(['*', '?', '[', '{'])
-        && braces(pattern)
-            .iter()
-            .any(|p| glob::glob(p).is_ok_and(|mut found| found.any(|f| f.is_ok())))
+    paths
 }
 
-/// `{a,b}` alternatives, which Hadoop's globs have and the `glob` crate has not; one level.
-fn braces(pattern: &str) -> Vec<String> {
-    let Some((before, rest)) = pattern.split_once('{') else {
-        return vec![pattern.to_owned()];
+/// `format.path`, where a relation may stand. Behind a comma it may be a column: there only what looks like a path.
+fn relation(before: Option<&TokenWithSpan>, tokens: &[TokenWithSpan]) -> Option<String> {
+    let [format, dot, path, after @ ..] = tokens else {
+        return None;
     };
-    let Some((inside, after)) = rest.split_once('}') else {
-        return vec![pattern.to_owned()];
-    };
-    inside
-        .split(',')
-        .flat_map(|choice| braces(&format!("{before}{choice}{after}")))
-        .collect()
+    let (format, path) = (word(format)?, word(path)?);
+    let known = FORMATS
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(&format.value));
+    let longer = after
+        .first()
+        .is_some_and(|token| token.token == Token::Period);
+    if !known || dot.token != Token::Period || longer {
+        return None;
+    }
+    let before = before?;
+    let relation = is_any(before, &["FROM", "JOIN", "TABLE"]);
+    let perhaps = before.token == Token::Comma
+        && path.quote_style.is_some()
+        && path.value.contains(['/', '*']);
+    (relation || perhaps).then(|| path.value.clone())
+}
+
+fn word(token: &TokenWithSpan) -> Option<&Word> {
+    match &token.token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    }
+}
+
+/// ``IDENTIFIER('text.`/x`')``, which Sail reads too.
+fn identifier_clause(tokens: &[TokenWithSpan]) -> Vec<String> {
+    match tokens {
+        [
+            _,
+            open,
+            TokenWithSpan {
+                token: Token::SingleQuotedString(name) | Token::DoubleQuotedString(name),
+                ..
+            },
+            ..,
+        ] if open.token == Token::LParen => path_relations(&format!("TABLE {name}")),
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
-    #[test]
-    fn what_is_missing_is_named_and_what_is_there_passes() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("a.csv"), "x").unwrap();
-        let here = |p: &str| check(&[p.to_owned()], folder.path());
-        assert!(here("a.csv").is_ok());
-        assert!(here("*.csv").is_ok());
-        assert!(here("{a,b}.csv").is_ok());
-        assert!(here("s3://bucket/key").is_ok());
-        let absolute = folder.path().join("a.csv");
-        assert!(here(&format!("file://{}", absolute.display())).is_ok());
-        assert!(here(&format!("file:{}", absolute.display())).is_ok());
-        for missing in ["b.csv", "*.parquet", "{b,c}.csv", "file:/no/such/thing"] {
-            let error = here(missing).unwrap_err();
-            assert_eq!(error.code(), Code::NotFound);
-            assert!(error.message().contains(missing), "{error}");
-        }
+    #[rstest]
+    #[case("select * from parquet.`/data/x.parquet`", &["/data/x.parquet"])]
+    #[case("select * from PARQUET . /* x */ `file:///data/*.parquet` p join csv.`a b.csv` on true", &["file:///data/*.parquet", "a b.csv"])]
+    #[case("select * from t, json.`/x/*`", &["/x/*"])]
+    #[case("select * from text.readme", &["readme"])]
+    #[case("table text.`/x`", &["/x"])]
+    #[case("insert into t select * from `csv`.`/x`;", &["/x"])]
+    #[case("select * from (select * from text.`a``b`)", &["a`b"])]
+    #[case("select * from identifier('text.`/x`')", &["/x"])]
+    #[case("select * from identifier('t')", &[])]
+    #[case("select json.id, json.`a b` from t as json", &[])]
+    #[case("select * from spark_catalog.text.`/x`", &[])]
+    #[case("select * from text.a.b", &[])]
+    #[case("select 'from text.`/x`' -- from text.`/y`", &[])]
+    #[case("select * from db.`t`", &[])]
+    #[case("select 'not closed from text.`/x`", &[])]
+    #[case("", &[])]
+    fn files_read_as_tables_are_found(#[case] text: &str, #[case] expected: &[&str]) {
+        assert_eq!(path_relations(text), expected);
     }
 }

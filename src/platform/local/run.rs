@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rewrite::{self, Rewritten};
 use super::session::Live;
-use super::paths;
+use super::{missing, paths};
 use crate::model::{Batch, Code, Column, End, Error, Event, Result};
 use crate::platform::{Params, Statement, Work};
 use crate::python::{Cell, CellEvent, Status, lost};
@@ -194,12 +194,16 @@ impl Running<'_> {
                 (end @ End::Cancelled, _) => return Ok(end),
             }
         }
-        paths::check(&rewrite::path_relations(text), folder)?;
+        missing::check(&paths::path_relations(text), folder)?;
         let text = match rewrite::rewrite(text)? {
             Rewritten::Sql(text) => text,
             Rewritten::SetConfig { key, value } => {
                 self.live.spark.set_config(&[(&key, &value)]).await?;
                 self.say(setting(&key, &value)).await;
+                return Ok(End::Succeeded);
+            }
+            Rewritten::UnsetConfig { key } => {
+                self.live.spark.unset_config(&key).await?;
                 return Ok(End::Succeeded);
             }
             Rewritten::ShowConfig { key } => {

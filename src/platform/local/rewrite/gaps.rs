@@ -1,0 +1,278 @@
+//! What Sail cannot do, in words, and what to do instead. Tried on pysail 0.7.2; what it says itself stands behind
+//! each group.
+
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::{is, is_any, starts_query, unsupported};
+use crate::model::Error;
+
+/// Statements by their first words: the words, what it is called, what to do instead.
+const GAPS: &[(&[&str], &str, &str)] = &[
+    // "found … expected …": not in its grammar.
+    (
+        &["TRUNCATE"],
+        "TRUNCATE TABLE",
+        "Use DELETE FROM t on a Delta table, or DROP TABLE and CREATE TABLE.",
+    ),
+    (
+        &["SHOW", "TBLPROPERTIES"],
+        "SHOW TBLPROPERTIES",
+        "Use DESCRIBE EXTENDED t.",
+    ),
+    (
+        &["SHOW", "PARTITIONS"],
+        "SHOW PARTITIONS",
+        "Use SELECT DISTINCT with the partition columns.",
+    ),
+    (&["OPTIMIZE"], "OPTIMIZE", LEAVE_OUT),
+    (&["VACUUM"], "VACUUM", LEAVE_OUT),
+    (
+        &["RESTORE"],
+        "RESTORE",
+        "Read the old version: SELECT * FROM t VERSION AS OF n.",
+    ),
+    (&["BEGIN"], "SQL scripts (BEGIN … END)", ONE_BY_ONE),
+    (&["DECLARE"], "SQL variables", VARIABLES),
+    (&["SET", "VAR"], "SQL variables", VARIABLES),
+    (&["SET", "VARIABLE"], "SQL variables", VARIABLES),
+    (
+        &["DROP", "TEMPORARY", "VARIABLE"],
+        "SQL variables",
+        VARIABLES,
+    ),
+    (
+        &["EXECUTE"],
+        "EXECUTE IMMEDIATE",
+        "Send the statement itself.",
+    ),
+    (&["CALL"], "CALL", LEAVE_OUT),
+    (&["MSCK"], "MSCK REPAIR TABLE", LEAVE_OUT),
+    (&["REPAIR"], "REPAIR TABLE", LEAVE_OUT),
+    (&["ADD"], "ADD JAR, FILE or ARCHIVE", LEAVE_OUT),
+    (&["LIST"], "LIST JARS, FILES or ARCHIVES", LEAVE_OUT),
+    (&["GRANT"], "GRANT", LEAVE_OUT),
+    (&["REVOKE"], "REVOKE", LEAVE_OUT),
+    (&["COPY", "INTO"], "COPY INTO", LOAD),
+    (&["CREATE", "FUNCTION"], "CREATE FUNCTION", FUNCTIONS),
+    (
+        &["CREATE", "TEMPORARY", "FUNCTION"],
+        "CREATE FUNCTION",
+        FUNCTIONS,
+    ),
+    (
+        &["CREATE", "OR", "REPLACE", "FUNCTION"],
+        "CREATE FUNCTION",
+        FUNCTIONS,
+    ),
+    (
+        &["CREATE", "OR", "REPLACE", "TEMPORARY", "FUNCTION"],
+        "CREATE FUNCTION",
+        FUNCTIONS,
+    ),
+    (
+        &["CREATE", "STREAMING", "TABLE"],
+        "streaming tables",
+        "Use CREATE TABLE t AS SELECT ….",
+    ),
+    (
+        &["CREATE", "MATERIALIZED", "VIEW"],
+        "materialized views",
+        "Use CREATE TABLE t AS SELECT ….",
+    ),
+    (
+        &["FROM"],
+        "queries that begin with FROM",
+        "Write SELECT … FROM ….",
+    ),
+    // "PlanNode::CacheTable", "CommandNode::AnalyzeTable" and the like: parsed, then not done.
+    (&["CACHE"], "CACHE TABLE", LEAVE_OUT),
+    (&["UNCACHE"], "UNCACHE TABLE", LEAVE_OUT),
+    (&["CLEAR", "CACHE"], "CLEAR CACHE", LEAVE_OUT),
+    (&["REFRESH"], "REFRESH", LEAVE_OUT),
+    (&["ANALYZE"], "ANALYZE TABLE", LEAVE_OUT),
+    (
+        &["SHOW", "CREATE", "TABLE"],
+        "SHOW CREATE TABLE",
+        "Use DESCRIBE EXTENDED t.",
+    ),
+    (
+        &["COMMENT", "ON"],
+        "COMMENT ON",
+        "Give the comment in CREATE TABLE.",
+    ),
+    (&["LOAD", "DATA"], "LOAD DATA", LOAD),
+    (
+        &["ALTER", "VIEW"],
+        "ALTER VIEW",
+        "Use CREATE OR REPLACE TEMP VIEW v AS SELECT ….",
+    ),
+    (&["ALTER", "DATABASE"], "ALTER DATABASE", LEAVE_OUT),
+    (&["ALTER", "SCHEMA"], "ALTER SCHEMA", LEAVE_OUT),
+];
+
+const LEAVE_OUT: &str = "Leave it out: the local engine has nothing in its place.";
+const ONE_BY_ONE: &str = "Send the statements one by one, or use run_pyspark for the control flow.";
+const VARIABLES: &str = "Pass values by the \"params\" argument, or keep them in run_pyspark.";
+const FUNCTIONS: &str = "Register a Python function by spark.udf.register in run_pyspark, in a session of open_session.";
+const LOAD: &str =
+    "Use INSERT INTO t SELECT … from a view of the file: files={\"orders\": \"orders.csv\"}.";
+
+/// Says what the statement needs and Sail lacks.
+pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    for (words, what, hint) in GAPS {
+        if begins(tokens, words) {
+            return Err(unsupported(what, hint));
+        }
+    }
+    check_alter_table(tokens)?;
+    check_describe(tokens)?;
+    check_create_like(tokens)?;
+    check_with_write(tokens)?;
+    check_pipes(tokens)?;
+    check_stream(tokens)?;
+    check_sample(tokens)
+}
+
+fn begins(tokens: &[TokenWithSpan], words: &[&str]) -> bool {
+    // A last word with `=` behind it is the key of a SET, not a keyword.
+    let key = tokens
+        .get(words.len())
+        .is_some_and(|token| token.token == Token::Eq);
+    words.len() <= tokens.len()
+        && !key
+        && tokens
+            .iter()
+            .zip(words)
+            .all(|(token, word)| is(token, word))
+}
+
+/// "unsupported ALTER TABLE operation", but for properties.
+fn check_alter_table(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    let properties = tokens.iter().any(|token| is(token, "TBLPROPERTIES"));
+    if begins(tokens, &["ALTER", "TABLE"]) && !properties {
+        return Err(unsupported(
+            "ALTER TABLE, except for its properties",
+            "Make a new table: CREATE TABLE new AS SELECT … FROM old, then DROP TABLE old.",
+        ));
+    }
+    Ok(())
+}
+
+/// DESCRIBE HISTORY and DETAIL are not in its grammar; of a query: "CommandNode::DescribeQuery"; of a catalog:
+/// "CommandNode::DescribeCatalog".
+fn check_describe(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    let [describe, what, rest @ ..] = tokens else {
+        return Ok(());
+    };
+    let Some(next) = rest.first() else {
+        return Ok(());
+    };
+    if !is_any(describe, &["DESCRIBE", "DESC"]) || next.token == Token::Period {
+        return Ok(());
+    }
+    if is_any(what, &["HISTORY", "DETAIL"]) {
+        return Err(unsupported(
+            "DESCRIBE HISTORY and DESCRIBE DETAIL",
+            "Use DESCRIBE EXTENDED t.",
+        ));
+    }
+    if is(what, "CATALOG") {
+        return Err(unsupported("DESCRIBE CATALOG", "Use SHOW CATALOGS."));
+    }
+    if starts_query(what) || (is(what, "QUERY") && starts_query(next)) {
+        return Err(unsupported(
+            "DESCRIBE of a query",
+            "Run the query with LIMIT 0: the result names its columns and their types.",
+        ));
+    }
+    Ok(())
+}
+
+/// "LIKE in CREATE TABLE".
+fn check_create_like(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    let head: Vec<_> = tokens
+        .iter()
+        .take_while(|token| !starts_query(token))
+        .collect();
+    let like = head.iter().any(|token| is(token, "LIKE"));
+    if like && begins(tokens, &["CREATE", "TABLE"]) {
+        return Err(unsupported(
+            "CREATE TABLE … LIKE",
+            "Use CREATE TABLE t AS SELECT * FROM other LIMIT 0.",
+        ));
+    }
+    Ok(())
+}
+
+/// "found insert … expected ',', 'SELECT', …".
+fn check_with_write(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    if !tokens.first().is_some_and(|token| is(token, "WITH")) {
+        return Ok(());
+    }
+    let mut open = 0_i32;
+    let mut closed = false;
+    for token in tokens {
+        match token.token {
+            Token::LParen => open = open.saturating_add(1),
+            Token::RParen => open = open.saturating_sub(1),
+            _ if open == 0 && closed && is_any(token, &["INSERT", "UPDATE", "DELETE", "MERGE"]) => {
+                return Err(unsupported(
+                    "WITH before a statement that writes",
+                    "Put it behind: INSERT INTO t WITH x AS (…) SELECT … FROM x.",
+                ));
+            }
+            _ => {}
+        }
+        closed = token.token == Token::RParen;
+    }
+    Ok(())
+}
+
+/// "found > …".
+fn check_pipes(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    if tokens
+        .iter()
+        .any(|token| token.token == Token::VerticalBarRightAngleBracket)
+    {
+        return Err(unsupported(
+            "pipes (`|>`)",
+            "Write the steps as subqueries or by WITH.",
+        ));
+    }
+    Ok(())
+}
+
+/// Read as a table function, whose argument is then "missing from the schema".
+fn check_stream(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    let stream = tokens.windows(3).any(|window| match window {
+        [from, stream, open] => {
+            is_any(from, &["FROM", "JOIN"]) && is(stream, "STREAM") && open.token == Token::LParen
+        }
+        _ => false,
+    });
+    if stream {
+        return Err(unsupported(
+            "streaming",
+            "Read the table as it is: SELECT … FROM t.",
+        ));
+    }
+    Ok(())
+}
+
+/// "TABLESAMPLE with ROWS".
+fn check_sample(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    let mut rest = tokens.iter();
+    while rest.any(|token| is(token, "TABLESAMPLE")) {
+        let by_rows = rest
+            .clone()
+            .take_while(|token| token.token != Token::RParen)
+            .any(|token| is(token, "ROWS"));
+        if by_rows {
+            return Err(unsupported(
+                "TABLESAMPLE by ROWS",
+                "Use LIMIT n, or TABLESAMPLE (n PERCENT).",
+            ));
+        }
+    }
+    Ok(())
+}
