@@ -1,11 +1,13 @@
-//! Layers of settings made one: defaults < file < environment < flags. The only place that knows figment.
+//! Layers of settings made one: defaults < file < environment < flags. This folder alone knows figment.
 //!
 //! Every problem is found before anything is refused: each written value is tried alone on top of the defaults, since
 //! deserialising the whole stops at the first error. Writing the list of keys a second time for that was rejected.
 
+mod check;
+mod read;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use figment::error::{Actual, Kind};
@@ -13,18 +15,13 @@ use figment::providers::Serialized;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::settings::{LOCAL, PATHS};
+use self::check::{bad_target_name, contradictions, missing};
+use self::read::{file_layer, variable_layers};
 use super::{Environment, Paths, Settings, rows};
-use crate::model::{Code, Error, Result, TargetName};
+use crate::model::{Code, Error, Result};
 
 /// Variables with this beginning are settings: `SPARKLEASE__SERVER__WAIT` is `server.wait`.
 const PREFIX: &str = "SPARKLEASE__";
-
-/// A second name for `engine.wheels`, which the engine's installer has had from the start.
-const WHEELS: &str = "SPARKLEASE_ENGINE_WHEELS";
-
-/// The largest file that is read: settings are small, and a device never ends.
-const MAX_FILE: u64 = 1 << 20;
 
 /// What the command line says about settings.
 #[derive(Clone, Debug, Default)]
@@ -99,9 +96,9 @@ pub(crate) fn load(environment: &Environment, flags: &Flags) -> Result<Loaded> {
     }
     let settings = merged.extract::<Settings>().map_err(|error| {
         refuse(vec![Problem {
-            place: String::new(),
-            key: error.path.clone(),
-            text: error.kind.to_string(),
+            place: "all layers together".to_owned(),
+            text: format!("`{}` {}", error.path.join("."), error.kind),
+            key: error.path,
         }])
     })?;
     let problems = contradictions(&settings, &layers);
@@ -220,11 +217,13 @@ impl Layer {
                 found.push(self.problem(&[section.clone(), name.clone()], text));
                 continue;
             }
-            let alone = Self::of_one(self.origin.clone(), &path, value);
-            let tried = Figment::from(Serialized::defaults(Settings::default()))
-                .merge(&alone)
-                .extract::<Settings>();
+            // serde takes a list for a table, field by field; a text it refuses.
+            let tried = match &value {
+                Value::Array(..) if self.is_table(&path) => self.tried(&path, Value::from("")),
+                _ => self.tried(&path, value.clone()),
+            };
             let Err(error) = tried else { continue };
+            let error = *error;
             let key = if error.path.is_empty() {
                 &path
             } else {
@@ -254,12 +253,18 @@ impl Layer {
                     found.push(self.problem(key, text));
                 }
                 Kind::InvalidType(actual, expected) => {
-                    let actual = match actual {
-                        Actual::Seq => "a list".to_owned(),
-                        Actual::Map => "a table".to_owned(),
-                        other => other.to_string(),
+                    let actual = match (&value, actual) {
+                        (Value::Array(..), _) | (_, Actual::Seq) => "a list".to_owned(),
+                        (_, Actual::Map) => "a table".to_owned(),
+                        (_, Actual::Signed(number)) => number.to_string(),
+                        (_, other) => other.to_string(),
                     };
-                    let expected = expected.replace("struct ", "the table of ");
+                    let expected = match expected.as_str() {
+                        "a string" | "path string" => "a text in quotes",
+                        "a map" => "a table",
+                        table if table.starts_with("struct ") => "a table",
+                        other => other,
+                    };
                     let text = format!("{} is {actual}; it takes {expected}", self.spelled(key));
                     found.push(self.problem(key, text));
                 }
@@ -277,6 +282,20 @@ impl Layer {
         found.retain(|problem| seen.insert(problem.text.clone()));
         found.sort_by_key(|problem| line_of(&self.text, &problem.key));
         found
+    }
+
+    /// One value alone on top of the defaults.
+    fn tried(&self, path: &[String], value: Value) -> Result<Settings, Box<figment::Error>> {
+        Figment::from(Serialized::defaults(Settings::default()))
+            .merge(&Self::of_one(self.origin.clone(), path, value))
+            .extract()
+            .map_err(Box::new)
+    }
+
+    fn is_table(&self, path: &[String]) -> bool {
+        self.tried(path, Value::from("")).is_err_and(
+            |error| matches!(error.kind, Kind::InvalidType(_, expected) if expected.starts_with("struct ")),
+        )
     }
 
     /// An unknown key's full name, and the words for it.
@@ -315,273 +334,6 @@ impl Layer {
         let text = format!("unknown key {}; {advice}", self.spelled(&key));
         (key, text)
     }
-}
-
-/// The file as a layer; none where nobody named it and it is not there.
-fn file_layer(environment: &Environment, paths: &Paths) -> Result<Option<Layer>> {
-    let path = &paths.config;
-    let shown = path.display();
-    let refuse = |what: String| {
-        Error::new(
-            Code::ConfigurationInvalid,
-            format!("the configuration {shown} {what}"),
-        )
-    };
-    let name_another = "Name a TOML file: `sparklease --config FILE …`, or set SPARKLEASE_CONFIG; `sparklease config path` prints the one that is read.";
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| {
-        if file.metadata()?.is_dir() {
-            return Err(std::io::ErrorKind::IsADirectory.into());
-        }
-        file.take(MAX_FILE + 1).read_to_end(&mut bytes)
-    });
-    match read {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return match paths.config_named_by {
-                None => Ok(None),
-                Some(by) => Err(refuse(format!("is not there, and {by} names it"))
-                    .hint(name_another)
-                    .source_error(error)),
-            };
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
-            return Err(refuse("is a folder, not a file".to_owned()).hint(name_another));
-        }
-        Err(error) => {
-            return Err(refuse(format!("cannot be read: {error}"))
-                .hint(format!(
-                    "Make it readable (`ls -l {shown}`), or name another: `sparklease --config FILE …`."
-                ))
-                .source_error(error));
-        }
-    }
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(refuse("is larger than 1 MiB".to_owned()).hint(name_another));
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let start = error.utf8_error().valid_up_to();
-        let line = newlines(error.as_bytes(), start) + 1;
-        refuse(format!("is not UTF-8 at line {line}")).hint("Save it as UTF-8 in your editor.")
-    })?;
-    let mut values = toml::from_str::<Dict>(&text).map_err(|error| {
-        let place = error.span().map_or(String::new(), |span| {
-            format!(" at line {}", newlines(text.as_bytes(), span.start) + 1)
-        });
-        refuse(format!(
-            "is not TOML{place}: {}",
-            error.message().trim_end()
-        ))
-        .hint("Correct it; `sparklease config schema` lists every key.")
-    })?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    resolve(&mut values, folder, environment.home());
-    Ok(Some(Layer {
-        origin: Origin::File(path.clone()),
-        values,
-        text,
-    }))
-}
-
-/// One layer for each variable that is a setting.
-fn variable_layers(environment: &Environment, problems: &mut Vec<Problem>) -> Vec<Layer> {
-    let mut layers = Vec::new();
-    let wheels = vec!["engine".to_owned(), "wheels".to_owned()];
-    // The longer name is the more exact one, so it comes later and wins.
-    let named = environment
-        .vars()
-        .filter(|(name, value)| *name == WHEELS && !value.is_empty())
-        .map(|(name, value)| (name, value, wheels.clone()));
-    let prefixed = environment.vars().filter_map(|(name, value)| {
-        let key = name.to_str()?.strip_prefix(PREFIX)?;
-        let path = key.split("__").map(str::to_lowercase).collect();
-        Some((name, value, path))
-    });
-    for (name, value, path) in named.chain(prefixed) {
-        let name = name.to_string_lossy().into_owned();
-        let origin = Origin::Variable(name.clone());
-        let Some(text) = value.to_str() else {
-            problems.push(Problem {
-                place: "environment".to_owned(),
-                key: path,
-                text: format!("`{name}` is not UTF-8"),
-            });
-            continue;
-        };
-        let value = if text.trim_start().starts_with('[') {
-            match toml::from_str::<Dict>(&format!("v = {text}")) {
-                Ok(mut table) => table.remove("v").unwrap_or_else(|| Value::from(text)),
-                Err(_) => Value::from(text),
-            }
-        } else {
-            Value::from(text)
-        };
-        let mut layer = Layer::of_one(origin, &path, value);
-        resolve(
-            &mut layer.values,
-            environment.working_folder(),
-            environment.home(),
-        );
-        layers.push(layer);
-    }
-    layers
-}
-
-/// Makes the paths of a layer absolute. `~/` is the home; a bare name stays, since `python` may be a command.
-fn resolve(values: &mut Dict, folder: &Path, home: Option<&Path>) {
-    let absolute = |text: &str| {
-        let path = match (text.strip_prefix("~/"), home) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => folder.join(text),
-        };
-        path.to_string_lossy().into_owned()
-    };
-    for path in PATHS {
-        let Some((last, parents)) = path.split_last() else {
-            continue;
-        };
-        let mut table = Some(&mut *values);
-        for parent in parents {
-            table = match table.and_then(|table| table.get_mut(*parent)) {
-                Some(Value::Dict(_, inner)) => Some(inner),
-                _ => None,
-            };
-        }
-        match table.and_then(|table| table.get_mut(*last)) {
-            Some(Value::String(_, text)) if *last == "allowed" => {
-                let parts: Vec<_> = std::env::split_paths(text.as_str())
-                    .map(|part| absolute(&part.to_string_lossy()))
-                    .collect();
-                *text = std::env::join_paths(parts)
-                    .map_or_else(|_| text.clone(), |all| all.to_string_lossy().into_owned());
-            }
-            Some(Value::String(_, text)) if *last != "python" || text.contains('/') => {
-                *text = absolute(text);
-            }
-            Some(Value::Array(_, list)) => {
-                for item in list {
-                    if let Value::String(_, text) = item {
-                        *text = absolute(text);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Targets that say nothing of their platform in any layer.
-fn missing(layers: &[Layer]) -> Vec<Problem> {
-    let mut first: BTreeMap<String, &Layer> = BTreeMap::new();
-    let mut platforms = BTreeSet::from([LOCAL.to_owned()]);
-    for layer in layers {
-        for (path, _) in leaves(&layer.values) {
-            if let [section, target, rest @ ..] = path.as_slice()
-                && section == "targets"
-            {
-                first.entry(target.clone()).or_insert(layer);
-                if rest.first().is_some_and(|key| key == "platform") {
-                    platforms.insert(target.clone());
-                }
-            }
-        }
-    }
-    first
-        .into_iter()
-        .filter(|(target, _)| !platforms.contains(target))
-        .map(|(target, layer)| {
-            let key = ["targets".to_owned(), target];
-            let text = format!(
-                "{} has no platform; add platform = \"local\"",
-                layer.spelled(&key)
-            );
-            layer.problem(&key, text)
-        })
-        .collect()
-}
-
-/// Values that are right alone and wrong together.
-fn contradictions(settings: &Settings, layers: &[Layer]) -> Vec<Problem> {
-    let mut found = Vec::new();
-    let mut say = |key: &[&str], text: String| {
-        let key: Vec<String> = key.iter().map(|part| (*part).to_owned()).collect();
-        let layer = layers.iter().rev().find(|layer| {
-            leaves(&layer.values)
-                .iter()
-                .any(|(path, _)| path.starts_with(&key))
-        });
-        found.push(Problem {
-            place: layer.map_or("default".to_owned(), |layer| layer.place(&key)),
-            key,
-            text,
-        });
-    };
-    if !settings.targets.contains_key(&settings.default_target) {
-        let names: Vec<_> = settings.targets.keys().map(TargetName::as_str).collect();
-        say(
-            &["default_target"],
-            format!(
-                "`default_target` is {:?}, which is no target; the targets are: {}",
-                settings.default_target.as_str(),
-                names.join(", ")
-            ),
-        );
-    }
-    if let Some(why) = bad_log(&settings.server.log) {
-        say(
-            &["server", "log"],
-            format!("`server.log` is {:?}; {why}", settings.server.log),
-        );
-    }
-    for (name, target) in &settings.targets {
-        let limits = &target.limits;
-        for (key, value) in [("idle", limits.idle), ("statement", limits.statement)] {
-            if value > limits.life {
-                say(
-                    &["targets", name.as_str(), "limits", key],
-                    format!(
-                        "`targets.{name}.limits.{key}` is {}, longer than the session's life of {}",
-                        humantime::format_duration(value),
-                        humantime::format_duration(limits.life)
-                    ),
-                );
-            }
-        }
-    }
-    found
-}
-
-/// Why a filter of the log is refused. A bare word that is no level would silence everything.
-fn bad_log(text: &str) -> Option<String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let bare = text
-        .split(',')
-        .map(str::trim)
-        .find(|part| !part.contains('=') && !LEVELS.contains(&part.to_lowercase().as_str()));
-    if let Some(word) = bare {
-        return Some(format!(
-            "{word:?} is no level; the levels are: {}",
-            LEVELS.join(", ")
-        ));
-    }
-    tracing_subscriber::EnvFilter::builder()
-        .parse(text)
-        .err()
-        .map(|error| error.to_string())
-}
-
-/// Why a target's name is refused: it is said in tool calls, in variables and on command lines.
-fn bad_target_name(name: &str) -> Option<String> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
-    let good = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.len() <= 64
-        && name.chars().all(allowed)
-        && !name.contains("__");
-    (!good).then(|| {
-        format!(
-            "{name:?} is no name for a target; it takes a small letter, then small letters, digits, `-` and single `_`, 64 at most"
-        )
-    })
 }
 
 /// The name that was most likely meant.

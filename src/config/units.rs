@@ -272,10 +272,6 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Count<MIN, MAX> {
 pub(crate) struct Switch;
 
 impl Switch {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature that serde's `with` asks for"
-    )]
     pub(crate) fn serialize<S: Serializer>(value: &bool, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_bool(*value)
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes a folder, with its parents, that only the user may enter. One that is there stays as it is.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
@@ -40,6 +40,16 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Where programs with windows keep their settings: `~/Library/Application Support` on macOS, else the user's folder
+/// of configurations.
+pub(crate) fn application_folder(home: &Path, user_config: &Path) -> PathBuf {
+    if cfg!(target_os = "macos") {
+        home.join("Library/Application Support")
+    } else {
+        user_config.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{Access, ByteSize, LogFormat, Platform};
+use crate::model::TargetName;
 
 /// A home with this text as its configuration.
 fn home(text: &str) -> TempDir {
@@ -222,7 +223,17 @@ fn a_wrong_shape_says_what_it_takes() {
             )
         })
         .collect();
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    line 1: `server` is 5; it takes a table
+    line 2: unknown key `server.zzz`; the keys here are: `server.access`, `server.wait`, `server.rows`, `server.answer_bytes`, `server.keep`, `server.silence`, `server.structured_copy`, `server.log`, `server.log_format`
+    line 1: `server.wait` is a table; it takes a duration with its unit, like "90s" or "5m"
+    line 2: `server.log` is 5; it takes a text in quotes
+    line 2: `files.allowed` takes a list of folders, like ["/data"]
+    line 2: `files.allowed` takes a list of folders, like ["/data"]
+    line 1: `default_target` is 5; it takes a text in quotes
+    line 1: `targets` is 5; it takes a table
+    line 2: `targets.local.limits` is a list; it takes a table
+    "#);
 }
 
 #[test]
@@ -309,13 +320,7 @@ fn the_example_configuration_loads() {
     let home = tempfile::tempdir().unwrap();
     let flags = Flags::new(Some(example.into()));
     let loaded = load(&Environment::fake(home.path(), []), &flags).unwrap();
-    assert_eq!(
-        loaded.settings,
-        Settings {
-            files: loaded.settings.files.clone(),
-            ..Settings::default()
-        }
-    );
+    assert_eq!(loaded.settings, Settings::default());
     let written = rows(&loaded)
         .iter()
         .filter(|row| row.origin != "default")
