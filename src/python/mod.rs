@@ -1,1 +1,3 @@
 //! The private Python environment and the worker process.
+
+pub(crate) mod install;

@@ -1,1 +1,3 @@
 //! Everything that differs by operating system.
+
+pub(crate) mod disk;
