@@ -1,13 +1,14 @@
 //! Folders for what sessions leave lying around. They go with the session; what a killed process left is removed by
 //! the next one.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use super::files::create_private_folder;
 
 /// This process's folder under `<data>/scratch/`, held by a file lock that the kernel frees when the process dies.
 #[derive(Debug)]
@@ -26,12 +27,12 @@ impl Scratch {
     /// What the file system says.
     pub(crate) fn new(data_dir: &Path) -> io::Result<Self> {
         let root = data_dir.join("scratch");
-        private_dir(&root)?;
+        create_private_folder(&root)?;
         let registry = lock_file(&root.join(".registry"))?;
         registry.lock()?;
         sweep(&root);
         let folder = root.join(Uuid::new_v4().simple().to_string());
-        private_dir(&folder)?;
+        create_private_folder(&folder)?;
         let lock = lock_file(&folder.join(".lock"))?;
         lock.lock()?;
         Ok(Self {
@@ -85,11 +86,6 @@ fn lock_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Makes a folder, and those above it, that only its owner may enter.
-pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +96,7 @@ mod tests {
         let living = Scratch::new(data.path()).unwrap();
         let kept = living.folder().unwrap();
         let dead = data.path().join("scratch").join("dead");
-        private_dir(&dead).unwrap();
+        create_private_folder(&dead).unwrap();
         fs::write(dead.join(".lock"), "").unwrap();
         fs::write(dead.join("left"), "x").unwrap();
         let next = Scratch::new(data.path()).unwrap();

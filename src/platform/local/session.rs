@@ -12,7 +12,8 @@ use crate::model::{Code, Error, Result, StatementId, Tag};
 use crate::python::install::Engine;
 use crate::python::{Launch, Worker};
 use crate::spark_connect::Client;
-use crate::sys::scratch::{Scratch, private_dir};
+use crate::sys::files::create_private_folder;
+use crate::sys::scratch::Scratch;
 
 /// What every session of a process is made from.
 #[derive(Clone, Debug)]
@@ -137,7 +138,7 @@ fn harness(cache: &Path) -> Result<PathBuf> {
     }
     let key: String = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
     let folder = cache.join("harness").join(key);
-    private_dir(&folder).map_err(no_folder)?;
+    create_private_folder(&folder).map_err(no_folder)?;
     for (name, text) in FILES {
         let path = folder.join(name);
         if std::fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
