@@ -2,9 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, logging};
+use crate::app::App;
 use crate::config::Flags;
-use crate::model::{Error, Result};
+use crate::mcp::serve_stdio;
+use crate::model::{Error, OwnerId, Result};
 
 /// Arguments of `mcp`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -29,7 +34,36 @@ impl Args {
     }
 }
 
-/// Serves until stdin ends.
-pub(crate) async fn run(_args: Args, _context: &Context) -> Result<ExitCode> {
-    Err(Error::internal("not wired"))
+/// Serves until stdin ends or a signal asks for the end; then closes everything that was opened.
+pub(crate) async fn run(_: Args, context: &Context) -> Result<ExitCode> {
+    let loaded = context.load()?;
+    let app = App::start(&loaded, &context.secrets)?;
+    logging::start(&loaded, app.gate());
+    let stop = stop_on_signals()?;
+    let (input, output) = crate::mcp::stdio();
+    serve_stdio(app.server(OwnerId::random()), input, output, stop).await;
+    app.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A token that SIGTERM, SIGINT and SIGHUP cancel.
+///
+/// # Errors
+/// `internal` when the system lets no handler be set.
+pub(super) fn stop_on_signals() -> Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ] {
+        let mut signals = signal(kind)
+            .map_err(|e| Error::internal("signals cannot be handled").source_error(e))?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
 }

@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod engine;
 mod install;
+mod logging;
 mod mcp;
 mod output;
 mod progress;

@@ -7,4 +7,4 @@ mod stdio;
 mod tools;
 
 pub(crate) use server::{Defaults, Server};
-pub(crate) use stdio::serve_stdio;
+pub(crate) use stdio::{serve_stdio, stdio};

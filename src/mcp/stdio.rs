@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rmcp::ServiceExt;
+use rmcp::transport::{StdioReader, StdioWriter, stdio_pipes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,11 @@ use super::Server;
 const DRAIN_FOR: Duration = Duration::from_millis(700);
 /// Nothing is asked of a client that closed its input, but an answer that hangs must not hold the sessions.
 const STOP_FOR: Duration = Duration::from_millis(300);
+
+/// This process's own input and output.
+pub(crate) fn stdio() -> (StdioReader, StdioWriter) {
+    stdio_pipes()
+}
 
 /// Serves one client until its input ends, `stop` is cancelled, or the transport fails.
 ///
