@@ -40,7 +40,10 @@ impl App {
         let scratch = Scratch::new(&loaded.paths.data).map_err(|e| {
             Error::new(
                 crate::model::Code::ConfigurationInvalid,
-                format!("no folder can be made in {}: {e}", loaded.paths.data.display()),
+                format!(
+                    "no folder can be made in {}: {e}",
+                    loaded.paths.data.display()
+                ),
             )
             .hint("Set SPARKLEASE_DATA_DIR to a folder that you may write, on a local disk.")
         })?;

@@ -72,8 +72,14 @@ mod tests {
 
     #[test]
     fn file_uris_become_paths() {
-        assert_eq!(local_folder("file:///a%20b/c"), Some(PathBuf::from("/a b/c")));
-        assert_eq!(local_folder("file://localhost/a"), Some(PathBuf::from("/a")));
+        assert_eq!(
+            local_folder("file:///a%20b/c"),
+            Some(PathBuf::from("/a b/c"))
+        );
+        assert_eq!(
+            local_folder("file://localhost/a"),
+            Some(PathBuf::from("/a"))
+        );
         assert_eq!(local_folder("https://example.org/a"), None);
         assert_eq!(local_folder("file:///%zz"), Some(PathBuf::from("/%zz")));
     }

@@ -33,14 +33,14 @@ impl Decoder {
         if !mark.is_empty()
             && let Some(start) = memmem::find(&self.pending, mark)
         {
-            let before: Vec<u8> = self.pending.drain(..start).collect();
-            self.pending.drain(..mark.len());
-            piece.text = String::from_utf8_lossy(&before).into_owned();
+            piece.text = lossy(self.pending.get(..start));
+            self.pending.drain(..start + mark.len());
             piece.marked = true;
         }
         let keep = held(&self.pending, mark);
-        let rest: Vec<u8> = self.pending.drain(..self.pending.len() - keep).collect();
-        piece.text.push_str(&String::from_utf8_lossy(&rest));
+        let whole = self.pending.len() - keep;
+        piece.text.push_str(&lossy(self.pending.get(..whole)));
+        self.pending.drain(..whole);
         piece
     }
 
@@ -48,6 +48,10 @@ impl Decoder {
     pub(super) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()
     }
+}
+
+fn lossy(bytes: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
 }
 
 /// How many bytes at the end may be the beginning of the mark or of a character.
@@ -61,7 +65,9 @@ fn held(bytes: &[u8], mark: &[u8]) -> usize {
 }
 
 fn unfinished_character(bytes: &[u8]) -> usize {
-    let tail = bytes.get(bytes.len().saturating_sub(3)..).unwrap_or_default();
+    let tail = bytes
+        .get(bytes.len().saturating_sub(3)..)
+        .unwrap_or_default();
     match std::str::from_utf8(tail) {
         Ok(_) => 0,
         Err(_) => (1..=tail.len())

@@ -165,10 +165,20 @@ impl Worker {
         let (listen_sender, mut listening) = watch::channel(None);
         let (ready_sender, ready) = watch::channel(None);
         if let Some(pipe) = child.stdout.take() {
-            tokio::spawn(read_text(pipe, Stream::Stdout, current.clone(), drain.clone()));
+            tokio::spawn(read_text(
+                pipe,
+                Stream::Stdout,
+                current.clone(),
+                drain.clone(),
+            ));
         }
         if let Some(pipe) = child.stderr.take() {
-            tokio::spawn(read_text(pipe, Stream::Stderr, current.clone(), drain.clone()));
+            tokio::spawn(read_text(
+                pipe,
+                Stream::Stderr,
+                current.clone(),
+                drain.clone(),
+            ));
         }
         tokio::spawn(read_control(
             BufReader::new(read),
@@ -176,7 +186,13 @@ impl Worker {
             listen_sender,
             ready_sender,
         ));
-        tokio::spawn(watch_exit(child, pid, current.clone(), drain.clone(), exit_sender));
+        tokio::spawn(watch_exit(
+            child,
+            pid,
+            current.clone(),
+            drain.clone(),
+            exit_sender,
+        ));
 
         let (port, engine) = tokio::select! {
             seen = listening.wait_for(Option::is_some) => match seen.ok().and_then(|s| s.clone()) {
@@ -465,7 +481,11 @@ async fn read_control(
     let mut line = String::new();
     loop {
         line.clear();
-        match (&mut control).take(MAX_LINE_BYTES).read_line(&mut line).await {
+        match (&mut control)
+            .take(MAX_LINE_BYTES)
+            .read_line(&mut line)
+            .await
+        {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }

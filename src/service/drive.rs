@@ -189,12 +189,7 @@ fn time_is_up(limit: Duration) -> Error {
     .hint("Ask for less, or pass a larger timeout_s (up to limits.statement of the target).")
 }
 
-fn keep(
-    statements: &Statements,
-    record: &Record,
-    event: Event,
-    one_result: bool,
-) -> Result<()> {
+fn keep(statements: &Statements, record: &Record, event: Event, one_result: bool) -> Result<()> {
     match event {
         Event::Started => {}
         Event::Progress(progress) => record.update(|phase| phase.progress = Some(progress)),

@@ -66,10 +66,17 @@ fn folders(roots: &[PathBuf], working: &Path, allowed: &[PathBuf]) -> Vec<PathBu
         .collect()
 }
 
-fn one(full: &Path, given: &str, folders: &[PathBuf]) -> std::result::Result<PathBuf, (Code, String)> {
+fn one(
+    full: &Path,
+    given: &str,
+    folders: &[PathBuf],
+) -> std::result::Result<PathBuf, (Code, String)> {
     let path = full.canonicalize().map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => (Code::NotFound, format!("{given} is not there")),
-        _ => (Code::InvalidArgument, format!("{given} cannot be read: {e}")),
+        _ => (
+            Code::InvalidArgument,
+            format!("{given} cannot be read: {e}"),
+        ),
     })?;
     if !folders.iter().any(|f| path.starts_with(f)) {
         return Err((
@@ -83,11 +90,17 @@ fn one(full: &Path, given: &str, folders: &[PathBuf]) -> std::result::Result<Pat
             format!("{given} is a folder; name a CSV, JSON-lines or Parquet file"),
         ));
     }
-    match path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()) {
+    match path
+        .extension()
+        .map(|e| e.to_string_lossy().to_ascii_lowercase())
+    {
         Some(ending) if ENDINGS.contains(&ending.as_str()) => Ok(path),
         _ => Err((
             Code::InvalidArgument,
-            format!("{given} has none of the endings {}", ENDINGS.map(|e| format!(".{e}")).join(" ")),
+            format!(
+                "{given} has none of the endings {}",
+                ENDINGS.map(|e| format!(".{e}")).join(" ")
+            ),
         )),
     }
 }
@@ -142,8 +155,8 @@ mod tests {
 
     #[test]
     fn the_root_of_the_file_system_is_not_an_allowed_folder_by_itself() {
-        let error = resolve(&named(&[("h", "/etc/hosts.csv")]), &[], Path::new("/"), &[])
-            .unwrap_err();
+        let error =
+            resolve(&named(&[("h", "/etc/hosts.csv")]), &[], Path::new("/"), &[]).unwrap_err();
         assert!(error.hint_text().starts_with("No folder is allowed"));
     }
 }

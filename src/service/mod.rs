@@ -17,8 +17,8 @@ use self::drive::Waits;
 use self::statements::{Phase, Record, Statements};
 use crate::lease::{LeaseHandle, OpenRequest};
 use crate::model::{
-    Code, Details, Error, OwnerId, Progress, Result, SessionInfo, SessionName, StatementId, StatementState,
-    StatementView, TargetName,
+    Code, Details, Error, OwnerId, Progress, Result, SessionInfo, SessionName, StatementId,
+    StatementState, StatementView, TargetName,
 };
 use crate::platform::{Params, Platform, Reporter, Statement, Work};
 use crate::sql::{self, Verdict};
@@ -151,14 +151,20 @@ impl Service {
     pub(crate) fn target(&self, name: Option<&TargetName>) -> Result<(&TargetName, &Target)> {
         let name = name.unwrap_or(&self.parts.default_target);
         self.parts.targets.get_key_value(name).ok_or_else(|| {
-            let names: Vec<&str> = self.target_names().into_iter().map(TargetName::as_str).collect();
-            Error::new(Code::NotFound, format!("there is no target {:?}", name.as_str())).hint(
-                format!(
-                    "Use one of the targets {}, or leave the argument out for {}.",
-                    names.join(", "),
-                    self.parts.default_target
-                ),
+            let names: Vec<&str> = self
+                .target_names()
+                .into_iter()
+                .map(TargetName::as_str)
+                .collect();
+            Error::new(
+                Code::NotFound,
+                format!("there is no target {:?}", name.as_str()),
             )
+            .hint(format!(
+                "Use one of the targets {}, or leave the argument out for {}.",
+                names.join(", "),
+                self.parts.default_target
+            ))
         })
     }
 
@@ -168,7 +174,11 @@ impl Service {
         match (&place.target, &place.session) {
             (Some(target), _) => Ok(Some(target.clone())),
             (None, Some(session)) => {
-                let found = self.parts.lease.find(owner.clone(), session.clone()).await?;
+                let found = self
+                    .parts
+                    .lease
+                    .find(owner.clone(), session.clone())
+                    .await?;
                 Ok(Some(found.target))
             }
             (None, None) => Ok(None),
@@ -415,7 +425,9 @@ fn writable(name: &TargetName, target: &Target) -> Result<()> {
             Code::PolicyDenied,
             format!("the target {name} is read-only"),
         )
-        .hint("Use query_sql, or set access = \"read-write\" for the target in the configuration."));
+        .hint(
+            "Use query_sql, or set access = \"read-write\" for the target in the configuration.",
+        ));
     }
     Ok(())
 }

@@ -187,7 +187,11 @@ impl Rows {
         let offset = offset.min(self.count);
         let until = offset.saturating_add(count).min(self.count);
         let mark = |row: u64| usize::try_from(row / ROWS_PER_MARK).unwrap_or(usize::MAX);
-        let start = self.marks.get(mark(offset)).copied().unwrap_or(self.written);
+        let start = self
+            .marks
+            .get(mark(offset))
+            .copied()
+            .unwrap_or(self.written);
         let end = match until.div_ceil(ROWS_PER_MARK) {
             next => usize::try_from(next)
                 .ok()
@@ -340,7 +344,10 @@ mod tests {
         assert!(text.ends_with("6789 end"));
         let note = format!("\n… {dropped} bytes of output left out …\n");
         assert!(text.contains(&note));
-        assert_eq!(text.len() - note.len() + usize::try_from(dropped).unwrap(), 1_000_010);
+        assert_eq!(
+            text.len() - note.len() + usize::try_from(dropped).unwrap(),
+            1_000_010
+        );
     }
 
     #[test]

@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_syntax_error_names_line_and_column() {
-        let status = Status::invalid_argument("invalid argument: found selec at 10:15 expected 'x'");
+        let status =
+            Status::invalid_argument("invalid argument: found selec at 10:15 expected 'x'");
         let error = from_status(&status, Some("select 1\n selec"));
         let details = error.details_ref().unwrap();
         assert_eq!((details.line, details.column), (Some(2), Some(2)));

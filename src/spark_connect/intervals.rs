@@ -89,7 +89,11 @@ fn offset_at(micros: i128, zone: &str) -> i32 {
             .or_else(|| fixed_offset(named))
             .unwrap_or(TimeZone::UTC),
     };
-    let edge = if micros < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    let edge = if micros < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
     let instant = i64::try_from(micros)
         .ok()
         .and_then(|micros| Timestamp::from_microsecond(micros).ok())
@@ -105,7 +109,11 @@ fn fixed_offset(text: &str) -> Option<TimeZone> {
     };
     let (hours, minutes) = rest.split_once(':')?;
     let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
-    Some(jiff::tz::Offset::from_seconds(sign * seconds).ok()?.to_time_zone())
+    Some(
+        jiff::tz::Offset::from_seconds(sign * seconds)
+            .ok()?
+            .to_time_zone(),
+    )
 }
 
 fn offset_text(seconds: i32) -> String {
@@ -130,7 +138,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -156,7 +168,11 @@ mod tests {
     #[case(-1, None, "1969-12-31 23:59:59.999999")]
     #[case(0, Some("UTC"), "1970-01-01 00:00:00+00:00")]
     #[case(0, Some("+05:30"), "1970-01-01 05:30:00+05:30")]
-    #[case(1_752_580_800_000_000, Some("Europe/Berlin"), "2025-07-15 14:00:00+02:00")]
+    #[case(
+        1_752_580_800_000_000,
+        Some("Europe/Berlin"),
+        "2025-07-15 14:00:00+02:00"
+    )]
     #[case(i64::MAX.into(), None, "+294247-01-10 04:00:54.775807")]
     fn micros_become_timestamps(
         #[case] micros: i128,

@@ -121,7 +121,11 @@ impl Reader<'_> {
                     return Outcome::Failed(error::from_status(&status, plan.text()));
                 }
             };
-            tries = if self.last_response == seen { tries + 1 } else { 0 };
+            tries = if self.last_response == seen {
+                tries + 1
+            } else {
+                0
+            };
             if tries >= REATTACH_TRIES {
                 return broken.map_or(Outcome::Cut, |status| {
                     Outcome::Failed(error::from_status(&status, plan.text()))
@@ -168,12 +172,10 @@ impl Reader<'_> {
                     Some(relation) => Message::Relation(Relation::from_proto(relation)),
                     None => continue,
                 },
-                Some(ResponseType::ExecutionProgress(progress)) => {
-                    match stages(&progress) {
-                        Some(progress) => Message::Progress(progress),
-                        None => continue,
-                    }
-                }
+                Some(ResponseType::ExecutionProgress(progress)) => match stages(&progress) {
+                    Some(progress) => Message::Progress(progress),
+                    None => continue,
+                },
                 // Heartbeats and what we have not asked for.
                 _ => continue,
             };
@@ -199,7 +201,10 @@ fn stages(progress: &proto::execute_plan_response::ExecutionProgress) -> Option<
         return None;
     }
     Some(Progress {
-        phase: format!("{done} of {tasks} tasks in {} stages", progress.stages.len()),
+        phase: format!(
+            "{done} of {tasks} tasks in {} stages",
+            progress.stages.len()
+        ),
         fraction: Some((done as f64 / tasks as f64).clamp(0.0, 1.0)),
     })
 }

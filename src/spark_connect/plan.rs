@@ -202,7 +202,9 @@ fn literal(name: &str, value: &Value) -> Result<proto::Expression> {
                     Code::InvalidArgument,
                     format!("parameter {name}: {n} does not fit a BIGINT"),
                 )
-                .hint("Pass it as a string and cast it in the SQL: cast(:name as decimal(38,0))."));
+                .hint(
+                    "Pass it as a string and cast it in the SQL: cast(:name as decimal(38,0)).",
+                ));
             }
         },
         Value::String(text) => LiteralType::String(text.clone()),

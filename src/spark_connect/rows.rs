@@ -222,9 +222,10 @@ fn cell(array: &ArrayRef, place: usize) -> Result<Cell> {
                 .value(place)
                 .div_euclid(86_400_000),
         )),
-        DataType::Timestamp(unit, zone) => {
-            text(time::timestamp(micros(array, place, *unit), zone.as_deref()))
-        }
+        DataType::Timestamp(unit, zone) => text(time::timestamp(
+            micros(array, place, *unit),
+            zone.as_deref(),
+        )),
         DataType::Time64(TimeUnit::Microsecond) => text(time::time_of_day(
             array.as_primitive::<Time64MicrosecondType>().value(place),
         )),
@@ -261,11 +262,17 @@ fn micros(array: &ArrayRef, place: usize, unit: TimeUnit) -> i128 {
             i128::from(array.as_primitive::<TimestampSecondType>().value(place)) * 1_000_000
         }
         TimeUnit::Millisecond => {
-            i128::from(array.as_primitive::<TimestampMillisecondType>().value(place)) * 1_000
+            i128::from(
+                array
+                    .as_primitive::<TimestampMillisecondType>()
+                    .value(place),
+            ) * 1_000
         }
-        TimeUnit::Microsecond => {
-            i128::from(array.as_primitive::<TimestampMicrosecondType>().value(place))
-        }
+        TimeUnit::Microsecond => i128::from(
+            array
+                .as_primitive::<TimestampMicrosecondType>()
+                .value(place),
+        ),
         TimeUnit::Nanosecond => {
             i128::from(array.as_primitive::<TimestampNanosecondType>().value(place))
                 .div_euclid(1_000)
@@ -283,7 +290,9 @@ fn interval(array: &ArrayRef, place: usize, unit: IntervalUnit) -> String {
             time::calendar(0, value.days, i64::from(value.milliseconds) * 1_000_000)
         }
         IntervalUnit::MonthDayNano => {
-            let value = array.as_primitive::<IntervalMonthDayNanoType>().value(place);
+            let value = array
+                .as_primitive::<IntervalMonthDayNanoType>()
+                .value(place);
             time::calendar(value.months, value.days, value.nanoseconds)
         }
     }
@@ -317,7 +326,9 @@ fn fields(array: &ArrayRef, place: usize) -> Result<Value> {
 fn entries(array: &ArrayRef, place: usize) -> Result<Value> {
     let pair = array.as_map().value(place);
     let (Some(keys), Some(values)) = (pair.columns().first(), pair.columns().get(1)) else {
-        return Err(Error::internal("the engine sent a map without keys or values"));
+        return Err(Error::internal(
+            "the engine sent a map without keys or values",
+        ));
     };
     let named = matches!(
         keys.data_type(),

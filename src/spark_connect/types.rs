@@ -38,7 +38,11 @@ fn name(data_type: &proto::DataType) -> String {
         Kind::Float(_) => "float".to_owned(),
         Kind::Double(_) => "double".to_owned(),
         Kind::Decimal(d) => {
-            format!("decimal({},{})", d.precision.unwrap_or(10), d.scale.unwrap_or(0))
+            format!(
+                "decimal({},{})",
+                d.precision.unwrap_or(10),
+                d.scale.unwrap_or(0)
+            )
         }
         Kind::String(_) => "string".to_owned(),
         Kind::Char(c) => format!("char({})", c.length),
@@ -140,8 +144,7 @@ pub(super) fn from_arrow(data_type: &Arrow) -> String {
         }
         Arrow::Map(entries, _) => match entries.data_type() {
             Arrow::Struct(pair) => {
-                let parts: Vec<String> =
-                    pair.iter().map(|f| from_arrow(f.data_type())).collect();
+                let parts: Vec<String> = pair.iter().map(|f| from_arrow(f.data_type())).collect();
                 format!("map<{}>", parts.join(","))
             }
             _ => "map<unknown,unknown>".to_owned(),

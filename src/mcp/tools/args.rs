@@ -88,7 +88,11 @@ impl<'a> Args<'a> {
         // Models write 100, 100.0 and "100".
         let number = match &value {
             Value::Number(n) => n.as_u64().map_or_else(
-                || n.as_f64().filter(|f| f.fract() == 0.0 && *f >= 0.0).and_then(whole),
+                || {
+                    n.as_f64()
+                        .filter(|f| f.fract() == 0.0 && *f >= 0.0)
+                        .and_then(whole)
+                },
                 Some,
             ),
             Value::String(text) => text.trim().parse().ok(),
@@ -125,7 +129,9 @@ impl<'a> Args<'a> {
             Some("markdown") => Format::Markdown,
             Some("json") => Format::Json,
             Some(other) => {
-                self.problem(format!("format must be csv, markdown or json, not {other:?}"));
+                self.problem(format!(
+                    "format must be csv, markdown or json, not {other:?}"
+                ));
                 Format::Csv
             }
         }
@@ -235,7 +241,10 @@ impl<'a> Args<'a> {
 
     fn single(&mut self, name: &str, value: &Value) {
         if value.is_array() || value.is_object() {
-            self.problem(format!("{name} must be a single value, not {}", kind(value)));
+            self.problem(format!(
+                "{name} must be a single value, not {}",
+                kind(value)
+            ));
         }
     }
 
@@ -261,10 +270,7 @@ impl<'a> Args<'a> {
                 Value::String(path) => {
                     files.insert(view, path);
                 }
-                other => self.problem(format!(
-                    "files.{view} must be a path, not {}",
-                    kind(&other)
-                )),
+                other => self.problem(format!("files.{view} must be a path, not {}", kind(&other))),
             }
         }
         files

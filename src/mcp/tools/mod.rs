@@ -151,9 +151,7 @@ pub(super) fn names(writable: bool) -> Vec<&'static str> {
 
 /// A listed tool by its name.
 pub(super) fn find(name: &str, writable: bool) -> Option<&'static Spec> {
-    TOOLS
-        .iter()
-        .find(|t| t.name == name && t.listed(writable))
+    TOOLS.iter().find(|t| t.name == name && t.listed(writable))
 }
 
 /// Runs a call.

@@ -59,7 +59,10 @@ pub(super) async fn sql(
         roots,
         reads_only,
     };
-    let waiting = server.service.start_sql(&server.owner, &place, call).await?;
+    let waiting = server
+        .service
+        .start_sql(&server.owner, &place, call)
+        .await?;
     wait(server, waiting, wish, context).await
 }
 
@@ -72,7 +75,10 @@ pub(super) async fn python(
     let place = args.place();
     let wish = Wish::read(&mut args, server);
     args.finish()?;
-    let waiting = server.service.start_python(&server.owner, &place, code).await?;
+    let waiting = server
+        .service
+        .start_python(&server.owner, &place, code)
+        .await?;
     wait(server, waiting, wish, context).await
 }
 

@@ -55,7 +55,10 @@ pub(super) fn worker(
     set("PYTHONDONTWRITEBYTECODE", "1".into());
     // With the default on 2 cores an interrupt waits up to 70 s behind a query that never yields.
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    set("TOKIO_WORKER_THREADS", (cores + 2).max(4).to_string().into());
+    set(
+        "TOKIO_WORKER_THREADS",
+        (cores + 2).max(4).to_string().into(),
+    );
     // Our own limits end sessions; the engine's must not come first. In seconds: a week.
     set("SAIL_SPARK__SESSION_TIMEOUT_SECS", "604800".into());
     set("SAIL_RUNTIME__MEMORY_POOL__TYPE", "greedy".into());

@@ -33,7 +33,9 @@ pub(super) fn check(paths: &[String], folder: &Path) -> Result<()> {
 fn local(path: &str, folder: &Path) -> Option<PathBuf> {
     let plain = match path.split_once(':') {
         Some(("file", rest)) => format!("/{}", rest.trim_start_matches('/')),
-        Some((scheme, _)) if scheme.len() > 1 && scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
+        Some((scheme, _))
+            if scheme.len() > 1 && scheme.chars().all(|c| c.is_ascii_alphanumeric()) =>
+        {
             return None;
         }
         _ => path.to_owned(),

@@ -225,9 +225,7 @@ impl Running<'_> {
             relation.command()
         };
         match self.execute(plan).await? {
-            (End::Succeeded, Some(rows)) => {
-                Ok(self.execute(rows.limit(one_more).rows()).await?.0)
-            }
+            (End::Succeeded, Some(rows)) => Ok(self.execute(rows.limit(one_more).rows()).await?.0),
             (end, _) => Ok(end),
         }
     }
@@ -347,10 +345,7 @@ fn file_format(path: &Path) -> Result<FileFormat> {
         "parquet" => Ok(FileFormat::Parquet),
         _ => Err(Error::new(
             Code::InvalidArgument,
-            format!(
-                "{} has no ending that names a format",
-                path.display()
-            ),
+            format!("{} has no ending that names a format", path.display()),
         )
         .hint("Name it .csv, .jsonl or .parquet.")),
     }

@@ -121,7 +121,10 @@ impl std::fmt::Debug for Live {
 
 const FILES: [(&str, &str); 6] = [
     ("cell.py", include_str!("../../python/cell.py")),
-    ("engine_shims.py", include_str!("../../python/engine_shims.py")),
+    (
+        "engine_shims.py",
+        include_str!("../../python/engine_shims.py"),
+    ),
     ("streams.py", include_str!("../../python/streams.py")),
     ("tables.py", include_str!("../../python/tables.py")),
     ("values.py", include_str!("../../python/values.py")),
@@ -136,7 +139,12 @@ fn harness(cache: &Path) -> Result<PathBuf> {
         hash.update([0]);
         hash.update(text);
     }
-    let key: String = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
+    let key: String = hash
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|b| format!("{b:02x}"))
+        .collect();
     let folder = cache.join("harness").join(key);
     create_private_folder(&folder).map_err(no_folder)?;
     for (name, text) in FILES {
