@@ -136,6 +136,8 @@ pub struct SessionInfo {
     pub opened_for: Duration,
     /// Since its last statement's end.
     pub idle_for: Duration,
+    /// How much of its life costs money: all of it on platforms that charge, nothing elsewhere.
+    pub cost_for: Duration,
     /// Statements it has run.
     pub statements: u64,
     /// Why it is gone.
