@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, Draft, error_id_of, fitting, retry_words};
+use super::answer::{Answer, Ask, Draft, error_id_of, fitting, retry_words};
 use super::clean;
 use super::limit::{Limits, cut_middle, shares, shortened};
-use super::redact::Redactor;
+use super::redact::{Redactor, cut_place};
 use super::statement::dropped_note;
 use crate::model::{Code, Details, Error, StatementId, StatementView};
 
@@ -26,6 +26,8 @@ struct Prepared {
     statement: Option<StatementId>,
     details: Option<Details>,
     output: String,
+    /// Where `output` begins, if it is read on.
+    output_from: Option<usize>,
     notes: Vec<String>,
 }
 
@@ -41,19 +43,26 @@ pub(super) fn answer(
     fitting(limits, |budget| prepared.compose(redactor, limits, budget))
 }
 
-/// The answer for a statement that ended with `error`: what it had printed is shown too.
+/// The answer for a statement that ended with `error`: what it had printed is shown too, from where `ask` says.
 pub(super) fn of_statement(
     redactor: &Redactor,
     limits: &Limits,
     view: &StatementView,
     error: &Error,
+    ask: &Ask,
 ) -> Answer {
     let id = &view.statement;
     let mut prepared = Prepared::new(redactor, error, Some(id), &error_id_of(id));
-    prepared.output = redactor
+    let output = redactor
         .redact(&view.output)
         .map(clean::block)
         .into_string();
+    if let Some(from) = ask.output_from {
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        prepared.output_from = Some(cut_place(&output, from));
+    }
+    let (_, shown) = output.split_at(prepared.output_from.unwrap_or(0));
+    shown.clone_into(&mut prepared.output);
     prepared.notes.extend(dropped_note(view));
     fitting(limits, |budget| prepared.compose(redactor, limits, budget))
 }
@@ -89,6 +98,7 @@ impl Prepared {
                 traceback: details.traceback.as_deref().map(block),
             }),
             output: String::new(),
+            output_from: None,
             notes: Vec::new(),
         }
     }
@@ -114,7 +124,7 @@ impl Prepared {
         let message = cut_middle(&twice, &self.message, share(), false).joined();
         let for_traceback = share();
         let traceback = traceback.map(|t| cut_middle(&twice, t, for_traceback, false).joined());
-        let output = cut_middle(&once, &self.output, share(), false);
+        let output = cut_middle(&once, &self.output, share(), self.output_from.is_some());
 
         let mut draft = Draft::default();
         let facts = self.facts();
@@ -134,7 +144,7 @@ impl Prepared {
                 draft.foot.push(format!(
                     "output: {} bytes are left out here: get_statement(statement=\"{statement}\", cursor=\"output:{}\")",
                     output.left_out,
-                    output.head.len()
+                    self.output_from.unwrap_or(0) + output.head.len()
                 ));
             }
             draft.data.push(("output".to_owned(), output.joined()));

@@ -7,7 +7,7 @@ use super::error;
 use super::limit::{Limits, shortened};
 use super::redact::{Redacted, Redaction, Redactor, add_counts};
 use super::render::Table;
-use crate::model::{Image, Page, StatementState, StatementView};
+use crate::model::{Error, Image, Page, StatementState, StatementView};
 
 /// The longest name, phase or engine in a line of ours, in characters.
 const WORDS_CHARS: usize = 160;
@@ -49,12 +49,15 @@ pub(super) fn answer(
     view: &StatementView,
     ask: &Ask,
 ) -> Answer {
-    if let Some(error) = &view.error
-        && view.state.is_final()
-        && view.state != StatementState::Succeeded
-        && ask.output_from.is_none()
-    {
-        return error::of_statement(redactor, limits, view, error);
+    match (view.state, &view.error) {
+        (StatementState::Failed | StatementState::Cancelled, Some(error)) => {
+            return error::of_statement(redactor, limits, view, error, ask);
+        }
+        (StatementState::Failed, None) => {
+            let error = Error::internal("the statement failed without saying why");
+            return error::of_statement(redactor, limits, view, &error, ask);
+        }
+        _ => {}
     }
     let prepared = Prepared::new(redactor, limits, view, ask);
     let mut answer = fitting(limits, |budget| prepared.compose(redactor, budget));

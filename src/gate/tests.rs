@@ -197,6 +197,40 @@ fn output_that_is_cut_is_read_on_by_its_cursor() {
 }
 
 #[test]
+fn the_output_of_a_failed_statement_is_read_on_too() {
+    let gate = plain();
+    let mut view = view(StatementState::Failed);
+    view.output = "0123456789".repeat(10_000);
+    let answer = gate.statement(&view, &Ask::default());
+    assert!(answer.text().contains("cursor=\"output:"));
+    let ask = Ask {
+        output_from: Some(99_995),
+        ..Ask::default()
+    };
+    let answer = gate.statement(&view, &ask);
+    assert!(answer.is_error());
+    assert_eq!(answer.structured()["code"], "internal");
+    assert!(answer.text().contains(" ---\n56789\n--- end "));
+}
+
+#[rstest::rstest]
+#[case("100", Ok(Cursor::Rows(100)))]
+#[case("output:4096", Ok(Cursor::Output(4096)))]
+fn a_cursor_is_read_as_it_was_written(#[case] text: &str, #[case] cursor: Result<Cursor, String>) {
+    assert_eq!(Cursor::parse(text), cursor);
+    assert_eq!(cursor.unwrap().to_string(), text);
+}
+
+#[rstest::rstest]
+fn a_foreign_cursor_is_refused(#[values("", "-1", "x", "output:", "1e9")] text: &str) {
+    assert!(
+        Cursor::parse(text)
+            .unwrap_err()
+            .starts_with("a cursor is a row number")
+    );
+}
+
+#[test]
 fn text_is_redacted_and_clean() {
     let seen = plain().text(&format!("\u{1b}[1m{FAKE}\u{202e}"));
     assert!(seen.as_str().starts_with("«redacted:token:"));
@@ -267,7 +301,7 @@ fn no_secret_leaves_by_any_field() {
             gate.statement(&view, &ask(format)),
             gate.failure(&error, None, FAKE),
             gate.session(&info),
-            gate.sessions(&[info.clone()]),
+            gate.sessions(std::slice::from_ref(&info)),
         ] {
             assert!(!seen(&answer).contains("fake-secret"), "{answer:?}");
         }

@@ -1,10 +1,8 @@
 //! Finds the forms of known secrets in a view of a text.
 //!
 //! Every fifth run of eight bytes of a form is kept in a table, so that any twelve bytes of the form hold one. The
-//! text is looked up at each byte; a hit is verified by comparing to both sides. That costs about four bytes per
-//! byte of a form, where an automaton over whole forms costs hundreds.
-
-use std::collections::HashMap;
+//! text is looked up at each byte; a hit is verified by comparing to both sides. A test keeps what the tables of a
+//! hundred tokens take.
 
 use super::forms::{Form, GRAM, Space, squeeze};
 use super::view::{GAP, View};
@@ -36,7 +34,8 @@ pub(super) struct Hit {
 /// The forms of one space.
 pub(super) struct Grams {
     forms: Vec<(usize, Form)>,
-    table: HashMap<u64, Vec<(usize, usize)>>,
+    /// Gram, place of its form, place in the form; in order.
+    table: Vec<(u64, u32, u32)>,
     /// One bit per hash of a gram; a clear bit says that the table has none.
     filter: Vec<u64>,
     shift: u32,
@@ -51,23 +50,26 @@ impl Grams {
             .into_iter()
             .partition::<Vec<_>, _>(|(_, form)| form.space == space);
         *all = rest;
-        let mut table: HashMap<u64, Vec<(usize, usize)>> = HashMap::new();
+        let mut table = Vec::new();
         for (index, (_, form)) in forms.iter().enumerate() {
             let stride = form.min_run - GRAM + 1;
             let last = form.bytes.len() - GRAM;
             for at in (0..=last).step_by(stride) {
-                if let Some(gram) = gram(&form.bytes, at) {
-                    table.entry(gram).or_default().push((index, at));
+                let places = (u32::try_from(index), u32::try_from(at));
+                if let (Some(gram), (Ok(index), Ok(at))) = (gram(&form.bytes, at), places) {
+                    table.push((gram, index, at));
                 }
             }
         }
+        table.sort_unstable();
+        table.shrink_to_fit();
         // 32 bits for each gram keep false passes near 3 %; 4 million bits at most, to stay in the cache.
         let bits = (table.len() * 32)
             .next_power_of_two()
             .clamp(1 << 12, 1 << 22);
         let shift = 64 - bits.trailing_zeros();
         let mut filter = vec![0; bits / 64];
-        for gram in table.keys() {
+        for (gram, _, _) in &table {
             let (word, bit) = filter_place(*gram, shift);
             if let Some(word) = filter.get_mut(word) {
                 *word |= bit;
@@ -81,6 +83,14 @@ impl Grams {
             shift,
             phrases: PUBLIC_PHRASES.map(|p| squeeze(p.as_bytes())).to_vec(),
         }
+    }
+
+    /// Memory in bytes.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        let forms: usize = self.forms.iter().map(|(_, f)| f.bytes.capacity()).sum();
+        let entries = size_of::<(u64, u32, u32)>() * self.table.capacity();
+        forms + entries + 8 * self.filter.len()
     }
 
     /// Whether there is nothing to look for.
@@ -102,11 +112,17 @@ impl Grams {
                 continue;
             }
             let mut reach = 0;
-            for (index, from) in self.table.get(&key).into_iter().flatten() {
-                let Some((secret, form)) = self.forms.get(*index) else {
+            let first = self.table.partition_point(|(gram, _, _)| *gram < key);
+            let same = self.table.iter().skip(first);
+            for (_, index, from) in same.take_while(|(gram, _, _)| *gram == key) {
+                let (Ok(index), Ok(from)) = (usize::try_from(*index), usize::try_from(*from))
+                else {
                     continue;
                 };
-                let (left, right) = run(text, at, &form.bytes, *from);
+                let Some((secret, form)) = self.forms.get(index) else {
+                    continue;
+                };
+                let (left, right) = run(text, at, &form.bytes, from);
                 if self.counts(form, from - left, from + right) {
                     hits.push(Hit {
                         start: view.span(at - left).0,

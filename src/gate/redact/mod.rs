@@ -2,8 +2,8 @@
 //! Limits, rendering and the escaping of control characters are not here.
 //!
 //! # Why not an automaton over all forms
-//! Leftmost-longest automata find whole forms only, not halves and cuts; with each twelve-character window as a
-//! pattern of its own they take tens of megabytes for a few tokens. See `known.rs` for what stands instead.
+//! A leftmost-longest automaton finds whole forms only, not halves and cuts, and each twelve-character window as a
+//! pattern of its own would be thousands of patterns per token. See `known.rs` for what stands instead.
 
 mod forms;
 mod known;

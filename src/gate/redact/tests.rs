@@ -116,7 +116,7 @@ fn disguised(secret: &str, which: &str) -> String {
         "json all" => each(secret, |t, c| write!(t, "\\u{:04x}", u32::from(c)).unwrap()),
         "reversed" => secret.chars().rev().collect(),
         "dashes" => each(secret, |t, c| write!(t, "{c}-").unwrap()),
-        "one per line" => each(secret, |t, c| write!(t, "{c}\n").unwrap()),
+        "one per line" => each(secret, |t, c| writeln!(t, "{c}").unwrap()),
         "one per CRLF line" => each(secret, |t, c| write!(t, "{c}\r\n").unwrap()),
         "upper case" => secret.to_uppercase(),
         "lower case" => secret.to_lowercase(),
@@ -315,6 +315,16 @@ fn what_all_tokens_of_an_issuer_share_is_no_secret() {
     assert!(!redactor.redact(signature).counts().is_empty());
     let seen = redactor.redact(&format!("Bearer {token}."));
     assert!(seen.as_str().ends_with("»."), "{seen}");
+}
+
+#[test]
+fn a_hundred_tokens_take_less_than_ten_megabytes() {
+    let mut random = Random(9);
+    let tokens: Vec<String> = (0..100).map(|_| random.secret(1500)).collect();
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    let redactor = redactor(&tokens);
+    let size = redactor.exact.size() + redactor.squeezed.size() + redactor.tight.size();
+    assert!(size < 10_000_000, "{size}");
 }
 
 /// The sources of this crate: ordinary text with much code in it.
