@@ -135,7 +135,6 @@ impl Build<'_> {
                 .map_err(|none| errors::no_python(&none, Some(&python)))?,
         };
         let site_packages = folder::site_packages(root, &base.version);
-        meter.installs_into(site_packages.clone());
 
         let back_end = folder::temporary(root).join("build.lock");
         let io = |error| errors::of_folder(error, &self.folder.path);
@@ -145,10 +144,11 @@ impl Build<'_> {
         )
         .map_err(io)?;
         let all = self.folder.write_lock_copy().map_err(io)?;
-        for requirements in [back_end, all] {
-            let command = self.install_command(way, root, &requirements);
-            self.step(way, &base.version, command, meter).await?;
-        }
+        let command = self.install_command(way, root, &back_end);
+        self.step(way, &base.version, command, meter).await?;
+        meter.installs_into(site_packages.clone());
+        let command = self.install_command(way, root, &all);
+        self.step(way, &base.version, command, meter).await?;
 
         meter.checking();
         let versions = folder::installed(&site_packages).map_err(io)?;

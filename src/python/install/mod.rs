@@ -20,8 +20,6 @@ mod lockfile;
 mod progress;
 mod run;
 
-pub(crate) use lockfile::LOCK;
-
 /// 188 MB of downloads, 640 MB in place, and pip's temporary copies between them. In bytes.
 const ROOM: u64 = 1_200_000_000;
 
