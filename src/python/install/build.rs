@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use super::errors::{self, About, Cause};
+use super::errors::{self, About};
 use super::folder::{self, Folder, Record};
 use super::interpreter::{self, Interpreter};
 use super::progress::Meter;
 use super::run::{self, Ended, Environment};
+use super::words::{self, Cause};
 use super::{Engine, lockfile};
 use crate::model::{Progress, Result};
 
@@ -262,7 +263,7 @@ impl Build<'_> {
         let cause = match run::run(command, self.deadline, meter).await {
             Ended::Well => return Ok(()),
             Ended::TooLate => return Err(errors::too_late(meter.phase(), self.within).into()),
-            Ended::Badly(output) => errors::read(&output),
+            Ended::Badly(output) => words::read(&output),
             Ended::NotStarted(words) => Cause::Other(words),
         };
         let may_be_the_installers = cause.may_be_the_installers(self.wheels.is_some());

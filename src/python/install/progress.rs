@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::errors::without_userinfo;
 use super::run::Watch;
+use super::words::without_userinfo;
 use crate::model::Progress;
 
 /// Compressed size of what is downloaded, about: pysail 63, pyarrow 55, numpy 17, pandas 13, matplotlib 10, all others 30 MB.
