@@ -2,7 +2,8 @@ use rstest::rstest;
 
 use super::*;
 
-/// Words that pip 23.0 and uv 0.13 really said, shortened.
+/// Recorded from pip 23.0 and uv 0.13, shortened: `pip_refused`, `pip_name`, `pip_absent`, `pip_hash` and all of `uv_*`.
+/// The others are written after the form of their messages and were not provoked.
 #[rstest]
 #[case::pip_refused(
     "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('x: Failed to establish a new connection: [Errno 111] Connection refused')': /simple/setuptools/\nERROR: Could not find a version that satisfies the requirement setuptools==84.2.1 (from versions: none)\nERROR: No matching distribution found for setuptools==84.2.1",
