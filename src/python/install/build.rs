@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use super::errors::{self, About, Cause};
+use super::errors::{self, About};
 use super::folder::{self, Folder, Record};
 use super::interpreter::{self, Interpreter};
 use super::progress::Meter;
 use super::run::{self, Ended, Environment};
+use super::words::{self, Cause};
 use super::{Engine, lockfile};
 use crate::model::{Progress, Result};
 
@@ -135,7 +136,6 @@ impl Build<'_> {
                 .map_err(|none| errors::no_python(&none, Some(&python)))?,
         };
         let site_packages = folder::site_packages(root, &base.version);
-        meter.installs_into(site_packages.clone());
 
         let back_end = folder::temporary(root).join("build.lock");
         let io = |error| errors::of_folder(error, &self.folder.path);
@@ -145,10 +145,11 @@ impl Build<'_> {
         )
         .map_err(io)?;
         let all = self.folder.write_lock_copy().map_err(io)?;
-        for requirements in [back_end, all] {
-            let command = self.install_command(way, root, &requirements);
-            self.step(way, &base.version, command, meter).await?;
-        }
+        let command = self.install_command(way, root, &back_end);
+        self.step(way, &base.version, command, meter).await?;
+        meter.installs_into(site_packages.clone());
+        let command = self.install_command(way, root, &all);
+        self.step(way, &base.version, command, meter).await?;
 
         meter.checking();
         let versions = folder::installed(&site_packages).map_err(io)?;
@@ -262,7 +263,7 @@ impl Build<'_> {
         let cause = match run::run(command, self.deadline, meter).await {
             Ended::Well => return Ok(()),
             Ended::TooLate => return Err(errors::too_late(meter.phase(), self.within).into()),
-            Ended::Badly(output) => errors::read(&output),
+            Ended::Badly(output) => words::read(&output),
             Ended::NotStarted(words) => Cause::Other(words),
         };
         let may_be_the_installers = cause.may_be_the_installers(self.wheels.is_some());

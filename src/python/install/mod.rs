@@ -19,8 +19,7 @@ mod interpreter;
 mod lockfile;
 mod progress;
 mod run;
-
-pub(crate) use lockfile::LOCK;
+mod words;
 
 /// 188 MB of downloads, 640 MB in place, and pip's temporary copies between them. In bytes.
 const ROOM: u64 = 1_200_000_000;

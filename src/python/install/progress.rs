@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::errors::without_userinfo;
 use super::run::Watch;
+use super::words::without_userinfo;
 use crate::model::Progress;
 
 /// Compressed size of what is downloaded, about: pysail 63, pyarrow 55, numpy 17, pandas 13, matplotlib 10, all others 30 MB.
@@ -58,7 +58,7 @@ impl<'a> Meter<'a> {
         &self.phase
     }
 
-    /// From here on packages are counted there.
+    /// From here on the packages come, and are counted there. The build back end before them is too small to move the bar.
     pub(super) fn installs_into(&mut self, site_packages: PathBuf) {
         self.site_packages = Some(site_packages);
     }
@@ -139,7 +139,7 @@ impl Watch for Meter<'_> {
                 let name = requirement.split("==").next().unwrap_or(requirement);
                 self.show(format!("building {name}"), self.shown);
             }
-            ["Installing", "collected", ..] | ["Prepared", ..] => {
+            ["Installing", "collected", ..] | ["Prepared", ..] if self.site_packages.is_some() => {
                 self.show("installing the engine".to_owned(), INSTALL_FROM);
             }
             _ => {}
@@ -228,6 +228,10 @@ mod tests {
                 .push(format!("{percent:.0} {}", progress.phase));
         };
         let mut meter = Meter::new(&report, 24);
+        meter.line("Collecting setuptools==84.2.1");
+        meter.line("Installing collected packages: setuptools");
+        meter.line("Prepared 1 package in 85ms");
+        meter.installs_into(PathBuf::from("/nonexistent"));
         for line in lines {
             meter.line(line);
             meter.tick();
@@ -251,6 +255,7 @@ mod tests {
         assert_eq!(
             shown(&lines),
             [
+                "5 downloading setuptools",
                 "5 downloading pyarrow",
                 "5 downloading kiwisolver",
                 "6 downloading pyarrow",
@@ -274,6 +279,7 @@ mod tests {
         assert_eq!(
             shown(&lines),
             [
+                "5 downloading setuptools",
                 "5 downloading pyarrow",
                 "5 building pyspark-client",
                 "70 installing the engine",
