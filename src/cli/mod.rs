@@ -22,11 +22,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use secrecy::ExposeSecret;
-
 use crate::config::{Environment, Flags, Loaded};
+use crate::gate::{self, Gate};
 use crate::model::{Code, Error, Result, SecretRegistry};
+use clap::{CommandFactory, Parser, Subcommand};
 pub(crate) use output::{Output, Redact};
 pub(crate) use progress::Bar;
 
@@ -125,19 +124,10 @@ pub fn main() -> ExitCode {
     )
 }
 
-/// Takes out every known value as it is.
+/// Takes every known value out, in every disguise.
 fn redactor(secrets: SecretRegistry) -> Redact {
-    Arc::new(move |text| {
-        secrets
-            .snapshot()
-            .iter()
-            .fold(text.to_owned(), |text, known| {
-                text.replace(
-                    known.value.expose_secret(),
-                    &format!("«redacted:{}»", known.kind),
-                )
-            })
-    })
+    let gate = Gate::new(secrets, gate::Limits::default());
+    Arc::new(move |text| gate.text(text).into_string())
 }
 
 fn start(

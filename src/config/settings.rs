@@ -59,7 +59,7 @@ pub(crate) struct Server {
     #[serde(with = "Count::<1, 10_000>")]
     pub rows: u64,
     /// Size of one answer, text and structured content together.
-    #[serde(with = "Size::<KIB, MIB>")]
+    #[serde(with = "Size::<{ 8 * KIB }, MIB>")]
     pub answer_bytes: ByteSize,
     /// How long a statement's result is kept for paging, from its end.
     #[serde(with = "Span::<MINUTE, DAY>")]

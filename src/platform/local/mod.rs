@@ -113,7 +113,7 @@ impl Local {
 }
 
 /// The engine in words, as the lock file pins it.
-const ENGINE: &str = "Sail 0.7.2";
+const ENGINE: &str = "Sail 0.7.2, a Spark-compatible engine";
 
 #[async_trait]
 impl Platform for Local {
@@ -209,6 +209,6 @@ impl fmt::Debug for Local {
 
 impl fmt::Display for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{ENGINE}, a Spark-compatible engine, on this machine")
+        write!(f, "{ENGINE}, on this machine")
     }
 }
