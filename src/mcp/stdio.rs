@@ -25,7 +25,8 @@ pub(crate) fn stdio() -> (StdioReader, StdioWriter) {
 
 /// Serves one client until its input ends, `stop` is cancelled, or the transport fails.
 ///
-/// Returns when no further answer will be written; the owner's sessions are then for the caller to close.
+/// Returns when no further answer will be written; the client's statements are then being cancelled and its sessions
+/// closed.
 pub(crate) async fn serve_stdio<R, W>(server: Server, input: R, output: W, stop: CancellationToken)
 where
     R: AsyncRead + Send + Unpin + 'static,
@@ -37,6 +38,7 @@ where
         ended: ended.clone(),
     };
     let calls = server.calls();
+    let (service, owner) = (server.service.clone(), server.owner.clone());
     let running = tokio::select! {
         running = server.serve((input, output)) => match running {
             Ok(running) => running,
@@ -58,6 +60,7 @@ where
     }
     cancel.cancel();
     let _ = tokio::time::timeout(STOP_FOR, waiting).await;
+    service.owner_gone(&owner);
 }
 
 /// Input whose end is noticed at once: rmcp tells of it only after a drain of 5 s.

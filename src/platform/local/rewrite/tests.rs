@@ -198,7 +198,7 @@ proptest! {
     #[test]
     fn any_text_is_answered(text in "\\PC{0,100}|(set|use|desc|describe|reset) \\PC{0,40}") {
         let _ = rewrite(&text);
-        let _ = super::super::path_relations(&text);
+        let _ = crate::platform::local::paths::path_relations(&text);
     }
 
     #[test]
