@@ -119,6 +119,14 @@ impl World {
             "nobody is forgotten"
         );
         assert_eq!(self.state.session_count(), self.remote.len());
+        let of = |s: &Session| matches!(s.stage, Stage::Leased(_));
+        let leased = self.state.sessions.values().filter(|s| of(s)).count();
+        let held: usize = self.state.owners.values().map(|o| o.leased.len()).sum();
+        assert_eq!(
+            (leased, held),
+            (self.leases.len(), leased),
+            "a lease holds its owner, and only while it lasts"
+        );
         if tick && let Some(wake) = self.state.next_wake() {
             assert!(wake > self.at.mono, "a tick leaves nothing due");
         }
