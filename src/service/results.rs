@@ -192,12 +192,10 @@ impl Rows {
             .get(mark(offset))
             .copied()
             .unwrap_or(self.written);
-        let end = match until.div_ceil(ROWS_PER_MARK) {
-            next => usize::try_from(next)
-                .ok()
-                .and_then(|next| self.marks.get(next).copied())
-                .unwrap_or(self.written),
-        };
+        let end = usize::try_from(until.div_ceil(ROWS_PER_MARK))
+            .ok()
+            .and_then(|next| self.marks.get(next).copied())
+            .unwrap_or(self.written);
         let mut text = String::new();
         self.file.seek(SeekFrom::Start(start)).map_err(unkept)?;
         (&mut self.file)

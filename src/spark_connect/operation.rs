@@ -23,7 +23,7 @@ pub(crate) enum Message {
     /// A complete Arrow IPC stream.
     Arrow(Bytes),
     /// A command's result, to be executed as a plan of its own.
-    Relation(Relation),
+    Relation(Box<Relation>),
     /// Stages and tasks, where the server counts them.
     Progress(Progress),
     /// The last message.
@@ -169,7 +169,7 @@ impl Reader<'_> {
                 Some(ResponseType::ResultComplete(_)) => return Stop::Complete,
                 Some(ResponseType::ArrowBatch(batch)) => Message::Arrow(batch.data),
                 Some(ResponseType::SqlCommandResult(result)) => match result.relation {
-                    Some(relation) => Message::Relation(Relation::from_proto(relation)),
+                    Some(relation) => Message::Relation(Box::new(Relation::from_proto(relation))),
                     None => continue,
                 },
                 Some(ResponseType::ExecutionProgress(progress)) => match stages(&progress) {

@@ -247,7 +247,7 @@ impl Running<'_> {
                         return Ok((End::Succeeded, None));
                     }
                 }
-                Message::Relation(rows) => relation = Some(rows),
+                Message::Relation(rows) => relation = Some(*rows),
                 Message::Progress(progress) => self.say(Event::Progress(progress)).await,
                 Message::End(Outcome::Complete) => {
                     // A result without rows still has columns.
