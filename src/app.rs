@@ -83,7 +83,8 @@ impl App {
                 Target {
                     platform,
                     read_only: settings.access(name) == Access::ReadOnly,
-                    queue_wait: limits.queue_wait + limits.open,
+                    queue_wait: limits.queue_wait,
+                    open: limits.open,
                     statement: limits.statement,
                     rows: limits.rows,
                     bytes: limits.bytes.bytes(),
@@ -153,3 +154,6 @@ pub(crate) fn installer(loaded: &Loaded) -> Installer {
     installer.python = engine.python.clone();
     installer
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,10 @@ const TRIES: u32 = 3;
 /// How long a statement may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waits {
-    /// For a session.
+    /// For a session that others hold.
     pub(super) queue: Duration,
+    /// For a session that is being opened; the first one installs the engine.
+    pub(super) open: Duration,
     /// On the platform.
     pub(super) statement: Duration,
 }
@@ -33,7 +35,7 @@ pub(super) async fn drive(
     one_result: bool,
     waits: Waits,
 ) {
-    let ended = match acquire(&record, &lease, waits.queue).await {
+    let ended = match acquire(&record, &lease, waits).await {
         Ok(Some(lease)) => run(&statements, &record, lease, statement, one_result, waits).await,
         Ok(None) => End::Cancelled,
         Err(e) => End::Failed(e),
@@ -53,10 +55,12 @@ pub(super) async fn drive(
 }
 
 /// A lease on a session that is alive as far as is known; `None` when the statement was cancelled before.
-async fn acquire(record: &Record, lease: &LeaseHandle, queue: Duration) -> Result<Option<Lease>> {
+async fn acquire(record: &Record, lease: &LeaseHandle, waits: Waits) -> Result<Option<Lease>> {
     let (report, mut reports) = Reporter::new();
-    let deadline = Instant::now() + queue;
-    for _ in 0..TRIES {
+    let mut deadline = Instant::now() + waits.queue;
+    let opened_by = Instant::now() + waits.open;
+    let mut dead = 0;
+    while dead < TRIES {
         let acquired = lease.acquire(AcquireRequest {
             owner: record.owner.clone(),
             target: record.target.clone(),
@@ -67,7 +71,7 @@ async fn acquire(record: &Record, lease: &LeaseHandle, queue: Duration) -> Resul
         tokio::pin!(acquired);
         let acquired = loop {
             tokio::select! {
-                acquired = &mut acquired => break acquired?,
+                acquired = &mut acquired => break acquired,
                 () = record.cancel.cancelled() => return Ok(None),
                 Ok(()) = reports.changed() => {
                     let progress = reports.borrow_and_update().clone();
@@ -75,9 +79,19 @@ async fn acquire(record: &Record, lease: &LeaseHandle, queue: Duration) -> Resul
                 }
             }
         };
+        let acquired = match acquired {
+            Ok(acquired) => acquired,
+            // The pool says `timeout` while a session is on its way, and that may take its own time.
+            Err(e) if e.code() == Code::Timeout && deadline < opened_by => {
+                deadline = opened_by;
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         let Some(reason) = acquired.lost() else {
             return Ok(Some(acquired));
         };
+        dead += 1;
         let named = acquired.named.clone();
         acquired.release(Outcome::Lost(reason.clone()));
         if let Some(name) = named {

@@ -33,8 +33,10 @@ pub(crate) struct Target {
     pub platform: Arc<dyn Platform>,
     /// Nothing may be changed there.
     pub read_only: bool,
-    /// How long a call waits for a session.
+    /// How long a call waits for a session that others hold.
     pub queue_wait: Duration,
+    /// How long a call waits for a session that is being opened.
+    pub open: Duration,
     /// How long a statement may take; also the most that `timeout_s` may ask for.
     pub statement: Duration,
     /// Rows of a result that are kept.
@@ -277,6 +279,7 @@ impl Service {
         };
         let waits = Waits {
             queue: target.queue_wait,
+            open: target.open,
             statement: place
                 .timeout
                 .map_or(target.statement, |asked| asked.min(target.statement)),
@@ -328,7 +331,7 @@ impl Service {
         Ok(waiting)
     }
 
-    /// Opens a named session and returns when it is ready.
+    /// Opens a named session and returns when it is ready, or after `wait` says that it is opening.
     ///
     /// # Errors
     /// `not_found` (target), what the platform says, `sessions_exhausted`, `timeout`.
@@ -339,9 +342,10 @@ impl Service {
         owner: &OwnerId,
         target: Option<&TargetName>,
         name: Option<SessionName>,
+        wait: Duration,
         report: Reporter,
     ) -> Result<SessionInfo> {
-        let (target_name, target) = self.target(target)?;
+        let (target_name, _) = self.target(target)?;
         self.parts.lease.touch(owner.clone());
         self.parts
             .lease
@@ -349,7 +353,7 @@ impl Service {
                 owner: owner.clone(),
                 target: target_name.clone(),
                 name,
-                deadline: Instant::now() + target.queue_wait,
+                deadline: Instant::now() + wait,
                 report,
             })
             .await

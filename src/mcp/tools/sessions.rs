@@ -1,5 +1,7 @@
 //! `open_session`, `list_sessions`, `close_session`.
 
+use std::time::Duration;
+
 use rmcp::RoleServer;
 use rmcp::service::RequestContext;
 
@@ -19,9 +21,10 @@ pub(super) async fn open(
     args.finish()?;
     let (report, reports) = Reporter::new();
     let mut notices = Notices::new(context, server.gate.clone());
+    let wait = Duration::from_secs(server.defaults.wait_s);
     let opened = server
         .service
-        .open_session(&server.owner, target.as_ref(), name, report);
+        .open_session(&server.owner, target.as_ref(), name, wait, report);
     tokio::pin!(opened);
     loop {
         tokio::select! {
