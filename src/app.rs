@@ -25,7 +25,7 @@ pub(crate) struct App {
     gate: Gate,
     defaults: Defaults,
     /// Removed last: sessions' folders and spilled results are in it.
-    _scratch: Arc<Scratch>,
+    scratch: Arc<Scratch>,
 }
 
 impl App {
@@ -116,7 +116,7 @@ impl App {
                 wait_s: settings.server.wait.as_secs(),
                 rows: settings.server.rows,
             },
-            _scratch: scratch,
+            scratch,
         })
     }
 
@@ -143,6 +143,10 @@ impl App {
     /// Refuses leases, cancels statements, closes sessions, ends workers; within about a second.
     pub(crate) async fn shutdown(self) {
         self.service.shutdown(SHUTDOWN_FOR).await;
+        // Tasks that end after us may hold it too: it is removed here, not when the last of them lets go.
+        let scratch = self.scratch.clone();
+        let removed = tokio::task::spawn_blocking(move || scratch.remove());
+        let _ = tokio::time::timeout(SHUTDOWN_FOR, removed).await;
     }
 }
 

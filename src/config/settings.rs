@@ -178,7 +178,7 @@ pub(crate) struct Limits {
     #[serde(with = "Count::<1, 1_000_000>")]
     pub rows: u64,
     /// Size of a result that is kept for paging.
-    #[serde(with = "Size::<{ 64 * KIB }, GIB>")]
+    #[serde(with = "Size::<{ 64 * KIB }, { 64 * MIB }>")]
     pub bytes: ByteSize,
 }
 

@@ -6,8 +6,8 @@ use super::answer::{Answer, Ask, Draft, error_id_of, fitting, retry_words};
 use super::clean;
 use super::limit::{Limits, cut_middle, shares, shortened};
 use super::redact::{Redactor, cut_place};
-use super::statement::dropped_note;
-use crate::model::{Code, Details, Error, StatementId, StatementView};
+use super::statement::{WARNING_CHARS, dropped_note};
+use crate::model::{Code, Details, Error, Image, StatementId, StatementView};
 
 /// The longest hint, in characters: one sentence with a call.
 const HINT_CHARS: usize = 600;
@@ -64,7 +64,13 @@ pub(super) fn of_statement(
     let (_, shown) = output.split_at(prepared.output_from.unwrap_or(0));
     shown.clone_into(&mut prepared.output);
     prepared.notes.extend(dropped_note(view));
-    fitting(limits, |budget| prepared.compose(redactor, limits, budget))
+    if ask.output_from.is_some() {
+        return fitting(limits, |budget| prepared.compose(redactor, limits, budget));
+    }
+    let images = prepared.shown_before(redactor, view);
+    let mut answer = fitting(limits, |budget| prepared.compose(redactor, limits, budget));
+    answer.images = images;
+    answer
 }
 
 impl Prepared {
@@ -101,6 +107,30 @@ impl Prepared {
             output_from: None,
             notes: Vec::new(),
         }
+    }
+
+    /// What the statement gave before it failed: warnings and counts as notes, figures as they are.
+    fn shown_before(&mut self, redactor: &Redactor, view: &StatementView) -> Vec<Image> {
+        for warning in &view.warnings {
+            let text = redactor.redact(warning).map(clean::line).into_string();
+            let text = shortened(text, WARNING_CHARS);
+            self.notes.push(format!("warning: {text}"));
+        }
+        let mut images = view.images.clone();
+        images.retain(|image| !redactor.shows(&image.bytes));
+        let tables = usize::from(view.page.is_some()) + view.further.len();
+        if tables > 0 {
+            self.notes.push(format!(
+                "before it failed it gave {tables} result(s), which are not shown: run that part on its own"
+            ));
+        }
+        if !images.is_empty() {
+            self.notes.push(format!(
+                "{} figure(s) that it made before follow as images",
+                images.len()
+            ));
+        }
+        images
     }
 
     fn compose(&self, redactor: &Redactor, limits: &Limits, budget: usize) -> Answer {

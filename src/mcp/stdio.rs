@@ -15,6 +15,8 @@ use super::Server;
 /// After the end of input, for calls under way: `printf … | sparklease mcp` gets its answers. The Python SDK kills
 /// a server 2 s after it closed the input, and sessions must be gone before.
 const DRAIN_FOR: Duration = Duration::from_millis(700);
+/// From reading a request to the beginning of its call: microseconds, and room for a busy machine.
+const HAND_OVER_FOR: Duration = Duration::from_millis(50);
 /// Nothing is asked of a client that closed its input, but an answer that hangs must not hold the sessions.
 const STOP_FOR: Duration = Duration::from_millis(300);
 
@@ -50,10 +52,17 @@ where
         () = stop.cancelled() => return,
     };
     let cancel = running.cancellation_token();
-    let waiting = tokio::spawn(running.waiting());
+    let mut waiting = tokio::spawn(running.waiting());
     tokio::select! {
+        // The transport failed.
+        _ = &mut waiting => {
+            service.owner_gone(&owner);
+            return;
+        }
         () = ended.cancelled() => {
             tracing::info!("the client closed its input");
+            // A request that was read last is not a call yet: rmcp hands it over in a task of its own.
+            tokio::time::sleep(HAND_OVER_FOR).await;
             let _ = tokio::time::timeout(DRAIN_FOR, calls.idle()).await;
         }
         () = stop.cancelled() => {}

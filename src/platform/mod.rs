@@ -65,6 +65,8 @@ pub(crate) enum Work {
         params: Params,
         /// Local files to see as temp views, by view name; already checked and resolved.
         files: BTreeMap<String, PathBuf>,
+        /// Views of `files` stay for the session's next statement; otherwise they go with this one.
+        keep_views: bool,
         /// It only reads, so that one round trip and a row limit are allowed.
         reads: bool,
     },
@@ -128,7 +130,8 @@ pub(crate) trait Platform: Debug + Display + Send + Sync {
     /// Called by the lease actor's own task; twice is safe.
     async fn close(&self, session: &RemoteSession) -> Result<()>;
 
-    /// Runs a statement. The stream ends with one [`Event::End`]; what the session was doing is over then.
+    /// Runs a statement. The stream ends with one [`Event::End`]; nothing of it that matters to the next one goes on
+    /// then.
     ///
     /// Called by the statement's own task, one statement at a time for a session. Dropping the stream does not
     /// cancel: [`Platform::cancel`] does.

@@ -1,7 +1,9 @@
 //! The private Python environment and the worker process.
 
 mod envelope;
+pub(crate) mod harness;
 pub(crate) mod install;
+mod pipes;
 mod text;
 mod worker;
 

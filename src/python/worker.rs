@@ -7,21 +7,19 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use uuid::Uuid;
 
 use super::Envelope;
+use super::pipes::{Current, Running, read_control, read_text, watch_exit};
 use super::text::Drain;
 use crate::model::{Code, Error, Result, Retry, Stream, Tag};
 use crate::sys::{processes, spawn};
@@ -32,8 +30,6 @@ const LISTEN_FOR: Duration = Duration::from_secs(60);
 const IMPORT_FOR: Duration = Duration::from_secs(120);
 /// After the envelope, for text that is still in the pipes.
 const DRAIN_FOR: Duration = Duration::from_secs(2);
-/// The longest line of the control channel, in bytes: kept rows, figures and room for JSON.
-const MAX_LINE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How to start a worker.
 #[derive(Clone, Debug)]
@@ -102,29 +98,7 @@ pub(crate) struct Worker {
 }
 
 /// Whether PySpark is imported, and why not; `None` while nothing is known.
-type Imported = Option<Result<(), String>>;
-
-/// The cell that runs, for the three tasks that read from the process.
-#[derive(Clone, Debug, Default)]
-struct Current(Arc<Mutex<Option<Running>>>);
-
-#[derive(Clone, Debug)]
-struct Running {
-    nonce: String,
-    mark: String,
-    events: mpsc::Sender<CellEvent>,
-    /// Both pipes have passed the mark.
-    drained: watch::Sender<u8>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Told {
-    Listening { port: u16, engine: String },
-    Ready,
-    Failed { message: String },
-    Started { nonce: String },
-}
+pub(super) type Imported = Option<Result<(), String>>;
 
 impl Worker {
     /// Starts a worker and returns when its engine listens: SQL needs only the port. Python needs [`Worker::ready`].
@@ -139,7 +113,8 @@ impl Worker {
         let control = UnixStream::from_std(ours).map_err(not_started)?;
         let mut command = Command::new(&launch.python);
         command
-            .args(["-u", "-I"])
+            // -I ignores PYTHON* variables: what they would say is said here.
+            .args(["-u", "-I", "-B", "-X", "utf8", "-X", "faulthandler"])
             .arg(&launch.script)
             .args(["--tag", launch.tag.as_str()])
             .args(["--parent", &std::process::id().to_string()])
@@ -186,15 +161,11 @@ impl Worker {
             listen_sender,
             ready_sender,
         ));
-        tokio::spawn(watch_exit(
-            child,
-            pid,
-            current.clone(),
-            drain.clone(),
-            exit_sender,
-        ));
+        tokio::spawn(watch_exit(child, pid, drain.clone(), exit_sender));
 
         let (port, engine) = tokio::select! {
+            biased;
+            Some(Err(message)) = imported(ready.clone()) => return Err(no_start(&message, &drain)),
             seen = listening.wait_for(Option::is_some) => match seen.ok().and_then(|s| s.clone()) {
                 Some(seen) => seen,
                 None => return Err(no_start("it closed its control channel", &drain)),
@@ -252,6 +223,7 @@ impl Worker {
     /// Cancel-safe.
     pub(crate) async fn ready(&self) -> Result<()> {
         tokio::select! {
+            biased;
             imported = imported(self.ready.clone()) => match imported {
                 Some(Ok(())) => Ok(()),
                 Some(Err(message)) => Err(Error::new(
@@ -321,6 +293,9 @@ impl Worker {
                 };
                 tokio::select! {
                     biased;
+                    // First what ends the cell: a process that it left behind may write for ever.
+                    () = both(&mut drains), if end.is_some() => break,
+                    () = wait => break,
                     event = inner.recv() => match event {
                         Some(event @ (CellEvent::Text(..) | CellEvent::Started)) => {
                             let _ = outer.send(event).await;
@@ -331,8 +306,6 @@ impl Worker {
                         }
                         None => break,
                     },
-                    () = both(&mut drains), if end.is_some() => break,
-                    () = wait => break,
                     exit = gone(exited.clone()), if end.is_none() => {
                         end = Some(CellEvent::Exited(exit));
                         deadline.get_or_insert(tokio::time::Instant::now() + DRAIN_FOR);
@@ -415,143 +388,6 @@ async fn gone(mut exited: watch::Receiver<Option<Exit>>) -> Exit {
 /// Waits until both pipes have passed the mark or have ended.
 async fn both(drains: &mut watch::Receiver<u8>) {
     let _ = drains.wait_for(|seen| *seen >= 2).await;
-}
-
-impl Current {
-    fn get(&self) -> Option<Running> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn set(&self, running: Option<Running>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = running;
-    }
-}
-
-async fn read_text(
-    mut pipe: impl tokio::io::AsyncRead + Unpin,
-    stream: Stream,
-    current: Current,
-    drain: Drain,
-) {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut decoder = super::text::Decoder::default();
-    loop {
-        let count = match pipe.read(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(count) => count,
-        };
-        let Some(chunk) = buffer.get(..count) else {
-            break;
-        };
-        let Some(running) = current.get() else {
-            drain.keep(&decoder.push(chunk, None).text);
-            continue;
-        };
-        let piece = decoder.push(chunk, Some(&running.mark));
-        if !piece.text.is_empty() {
-            drain.keep(&piece.text);
-            let _ = running
-                .events
-                .send(CellEvent::Text(stream, piece.text))
-                .await;
-        }
-        if piece.marked {
-            running.drained.send_modify(|seen| *seen += 1);
-        }
-    }
-    // What was held back in case it was a mark's beginning.
-    let rest = decoder.finish();
-    if let Some(running) = current.get() {
-        if !rest.is_empty() {
-            let _ = running.events.send(CellEvent::Text(stream, rest)).await;
-        }
-        running.drained.send_modify(|seen| *seen += 1);
-    }
-}
-
-async fn read_control(
-    mut control: BufReader<tokio::net::unix::OwnedReadHalf>,
-    current: Current,
-    listening: watch::Sender<Option<(u16, String)>>,
-    ready: watch::Sender<Imported>,
-) {
-    let mut line = String::new();
-    loop {
-        line.clear();
-        match (&mut control)
-            .take(MAX_LINE_BYTES)
-            .read_line(&mut line)
-            .await
-        {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-        let running = current.get();
-        let told = match running.as_ref().map(|r| Envelope::parse(&line, &r.nonce)) {
-            Some(Ok(Some(envelope))) => Some(CellEvent::Answer(Box::new(envelope))),
-            Some(Err(e)) => Some(CellEvent::Broken(e)),
-            Some(Ok(None)) | None => match serde_json::from_str::<Told>(&line) {
-                Ok(Told::Listening { port, engine }) => {
-                    listening.send_replace(Some((port, engine)));
-                    None
-                }
-                Ok(Told::Ready) => {
-                    ready.send_replace(Some(Ok(())));
-                    None
-                }
-                Ok(Told::Failed { message }) => {
-                    ready.send_replace(Some(Err(message)));
-                    None
-                }
-                Ok(Told::Started { nonce }) => running
-                    .as_ref()
-                    .filter(|r| r.nonce == nonce)
-                    .map(|_| CellEvent::Started),
-                Err(_) => Some(CellEvent::Broken(
-                    Error::new(
-                        Code::SessionLost,
-                        "something other than the worker wrote to its control channel",
-                    )
-                    .hint("Call the tool again; a new session is opened."),
-                )),
-            },
-        };
-        if let (Some(event), Some(running)) = (told, running) {
-            let _ = running.events.send(event).await;
-        }
-    }
-}
-
-async fn watch_exit(
-    mut child: Child,
-    pid: u32,
-    current: Current,
-    drain: Drain,
-    exited: watch::Sender<Option<Exit>>,
-) {
-    let status = child.wait().await;
-    // What the user's code started in the group goes with it.
-    processes::kill_group(pid);
-    let reason = match status {
-        Ok(status) => match (status.signal(), status.code()) {
-            (Some(9), _) => {
-                "it was killed (SIGKILL): by a cancel, by the system for want of memory, or by hand"
-                    .to_owned()
-            }
-            (Some(11), _) => "it crashed (segmentation fault)".to_owned(),
-            (Some(6), _) => "it aborted (SIGABRT)".to_owned(),
-            (Some(signal), _) => format!("it was ended by signal {signal}"),
-            (None, Some(code)) => format!("it ended itself with exit code {code}"),
-            (None, None) => "it ended".to_owned(),
-        },
-        Err(e) => format!("its end could not be read ({e})"),
-    };
-    tracing::debug!(pid, reason, last_words = drain.len(), "worker ended");
-    exited.send_replace(Some(Exit { reason }));
-    drop(current);
 }
 
 fn not_started(e: std::io::Error) -> Error {

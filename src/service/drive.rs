@@ -1,19 +1,17 @@
 //! The one task that owns a statement: it waits for a lease, runs, cancels when asked or when time is up, and gives
 //! the lease back. Nothing of it runs inside a caller's future.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::statements::{Record, Statements};
 use crate::lease::{AcquireRequest, Lease, LeaseHandle, Outcome};
-use crate::model::{Code, End, Error, Event, Progress, Result, StatementState};
+use crate::model::{Code, End, Error, Event, Progress, Result, Retry, StatementState};
 use crate::platform::{CANCEL_BOUND, Reporter, Statement};
-
-/// An idle session may have died unnoticed; so often another is taken before the error is shown.
-const TRIES: u32 = 3;
 
 /// How long a statement may take.
 #[derive(Clone, Copy, Debug)]
@@ -35,23 +33,42 @@ pub(super) async fn drive(
     one_result: bool,
     waits: Waits,
 ) {
-    let ended = match acquire(&record, &lease, waits).await {
-        Ok(Some(lease)) => run(&statements, &record, lease, statement, one_result, waits).await,
-        Ok(None) => End::Cancelled,
-        Err(e) => End::Failed(e),
+    let work = async {
+        match acquire(&record, &lease, waits).await {
+            Ok(Some(lease)) => run(&statements, &record, lease, statement, one_result, waits).await,
+            Ok(None) => End::Cancelled,
+            Err(e) => End::Failed(e),
+        }
     };
+    // A statement always ends, also by a bug of ours: callers wait for its state.
+    let ended = AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| End::Failed(Error::internal("the statement's task panicked")));
     let (state, error) = match ended {
         End::Succeeded => (StatementState::Succeeded, None),
         End::Cancelled => (StatementState::Cancelled, None),
         End::Failed(e) => (StatementState::Failed, Some(e)),
     };
+    record.weigh();
     record.update(|phase| {
         phase.state = state;
         phase.error = error;
         phase.progress = None;
         phase.ended = Some(Instant::now());
     });
-    tracing::debug!(statement = %record.id, state = state.as_tool_word(), "statement ended");
+    log(&record);
+}
+
+/// The user's code and its errors are never logged; a broken promise of ours is, under the id that the caller sees.
+fn log(record: &Record) {
+    let phase = record.watch().borrow().clone();
+    let code = phase.error.as_ref().map(Error::code);
+    if let (Some(Code::Internal), Some(error)) = (code, &phase.error) {
+        tracing::error!(statement = %record.id, error = ?error, "statement failed by our fault");
+    } else {
+        tracing::debug!(statement = %record.id, state = phase.state.as_tool_word(), code = ?code, "statement ended");
+    }
 }
 
 /// A lease on a session that is alive as far as is known; `None` when the statement was cancelled before.
@@ -59,8 +76,7 @@ async fn acquire(record: &Record, lease: &LeaseHandle, waits: Waits) -> Result<O
     let (report, mut reports) = Reporter::new();
     let mut deadline = Instant::now() + waits.queue;
     let opened_by = Instant::now() + waits.open;
-    let mut dead = 0;
-    while dead < TRIES {
+    loop {
         let acquired = lease.acquire(AcquireRequest {
             owner: record.owner.clone(),
             target: record.target.clone(),
@@ -91,24 +107,10 @@ async fn acquire(record: &Record, lease: &LeaseHandle, waits: Waits) -> Result<O
         let Some(reason) = acquired.lost() else {
             return Ok(Some(acquired));
         };
-        dead += 1;
-        let named = acquired.named.clone();
-        acquired.release(Outcome::Lost(reason.clone()));
-        if let Some(name) = named {
-            return Err(Error::new(
-                Code::SessionLost,
-                format!("the session {name} is gone: {reason}"),
-            )
-            .hint(format!(
-                "Call open_session(name=\"{name}\") to start a new one; its variables and temp views are lost."
-            )));
-        }
+        // It died while it was free. The pool closes it; the next acquire gets another one, or for a name the
+        // pool's own word that it is lost.
+        acquired.release(Outcome::Lost(reason));
     }
-    Err(Error::new(
-        Code::SessionLost,
-        format!("{TRIES} sessions in a row were dead before they could be used"),
-    )
-    .hint("Run `sparklease doctor` to see what is wrong."))
 }
 
 /// Why a running statement is being ended.
@@ -129,7 +131,7 @@ async fn run(
 ) -> End {
     record.update(|phase| {
         phase.state = StatementState::Running;
-        phase.progress = Some(Progress::phase("running"));
+        phase.progress = None;
     });
     let mut events = lease.run(statement);
     let mut ending = Ending::No;
@@ -181,7 +183,19 @@ async fn run(
             ));
         }
     }
+    let named = lease.named.clone();
+    let target = lease.target.clone();
+    let lost = session_lost.is_some();
     lease.release(session_lost.map_or(Outcome::Healthy, Outcome::Lost));
+    let end = match (end, named) {
+        // A name is never bound to another session by itself.
+        (End::Failed(e), Some(name)) if lost && e.code() == Code::SessionLost => {
+            End::Failed(e.retry(Retry::No).hint(format!(
+                "Call open_session(name=\"{name}\", target=\"{target}\") to start a new one; its variables and temp views are lost."
+            )))
+        }
+        (end, _) => end,
+    };
     let unkept = record.watch().borrow().error.clone();
     match (ending, end, unkept) {
         (_, _, Some(e)) => End::Failed(e),

@@ -8,7 +8,7 @@ use crate::model::{Code, Error, Result};
 
 /// Resolves every file, or names all that is wrong with them.
 ///
-/// `named` is view → path as the caller gave it; relative paths start from the first folder of `base`.
+/// `named` is view → path as the caller gave it; relative paths start from the first root, else from `working`.
 ///
 /// # Errors
 /// `invalid_argument` or `not_found`, with every problem in one message.
@@ -78,6 +78,16 @@ fn one(
             format!("{given} cannot be read: {e}"),
         ),
     })?;
+    // The engine takes these for a pattern, and would read other files than the one that was allowed.
+    if path
+        .to_string_lossy()
+        .contains(['*', '?', '[', ']', '{', '}'])
+    {
+        return Err((
+            Code::InvalidArgument,
+            format!("{given} has one of * ? [ ] {{ }} in its path; rename it or its folder"),
+        ));
+    }
     if !folders.iter().any(|f| path.starts_with(f)) {
         return Err((
             Code::InvalidArgument,
@@ -127,6 +137,7 @@ mod tests {
         std::fs::write(folder.path().join("secret.csv"), "a").unwrap();
         std::fs::write(inside.join("ok.csv"), "a").unwrap();
         std::fs::write(inside.join("x.exe"), "a").unwrap();
+        std::fs::write(inside.join("data[1].csv"), "a").unwrap();
         std::os::unix::fs::symlink(folder.path().join("secret.csv"), inside.join("link.csv"))
             .unwrap();
         let bad = [
@@ -135,6 +146,7 @@ mod tests {
             ("c", "none.csv"),
             ("d", "."),
             ("e", "x.exe"),
+            ("f", "data[1].csv"),
         ];
         let error = resolve(&named(&bad), &[], &inside, &[]).unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument);
@@ -144,6 +156,7 @@ mod tests {
             "c: none.csv is not there",
             "d: . is a folder",
             "e: x.exe has none of the endings",
+            "f: data[1].csv has one of",
         ] {
             assert!(error.message().contains(part), "{part}: {error}");
         }

@@ -17,10 +17,10 @@ use self::drive::Waits;
 use self::statements::{Phase, Record, Statements};
 use crate::lease::{LeaseHandle, OpenRequest};
 use crate::model::{
-    Code, Details, Error, OwnerId, Progress, Result, SessionInfo, SessionName, StatementId,
-    StatementState, StatementView, TargetName,
+    Code, Details, Error, OwnerId, Progress, Result, SessionInfo, SessionName, SessionPhase,
+    StatementId, StatementState, StatementView, Tag, TargetName,
 };
-use crate::platform::{Params, Platform, Reporter, Statement, Work};
+use crate::platform::{Params, Platform, RemoteSession, Reporter, Statement, Work};
 use crate::sql::{self, Verdict};
 
 /// How long `close_session` waits for the proof that a session is gone. The close goes on after it.
@@ -233,6 +233,7 @@ impl Service {
             text: call.sql,
             params: call.params,
             files,
+            keep_views: place.session.is_some(),
             reads,
         };
         Ok(self.start(owner, name, target, place, work, true))
@@ -374,7 +375,26 @@ impl Service {
         }
         self.parts.lease.touch(owner.clone());
         let sessions = self.parts.lease.list(owner.clone(), target.cloned()).await;
-        Ok(sessions.into_iter().map(|info| self.priced(info)).collect())
+        Ok(sessions
+            .into_iter()
+            .map(|info| self.seen(self.priced(info)))
+            .collect())
+    }
+
+    /// A session that died while it was free shows as lost: nobody has asked it since.
+    fn seen(&self, mut info: SessionInfo) -> SessionInfo {
+        let session = RemoteSession {
+            tag: Tag::for_session(&info.id),
+            id: info.id.clone(),
+        };
+        let target = self.parts.targets.get(&info.target);
+        if info.phase == SessionPhase::Free
+            && let Some(reason) = target.and_then(|t| t.platform.lost(&session))
+        {
+            info.phase = SessionPhase::Lost;
+            info.reason = Some(reason);
+        }
+        info
     }
 
     /// With what its life has cost: all of it where sessions cost money.
@@ -396,6 +416,7 @@ impl Service {
         name: &SessionName,
     ) -> Result<SessionInfo> {
         self.parts.lease.touch(owner.clone());
+        self.statements.cancel_session(owner, name);
         let deadline = Instant::now() + CLOSE_FOR;
         self.parts
             .lease

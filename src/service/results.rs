@@ -19,11 +19,12 @@ const OUTPUT_HEAD: usize = 64 * 1024;
 const OUTPUT_TAIL: usize = 64 * 1024;
 /// Results after the first one (`display(df)`) are kept up to this many rows each, and this many of them.
 const FURTHER_ROWS: usize = 100;
-const FURTHER_TABLES: usize = 10;
+const FURTHER_TABLES: usize = 8;
 /// Figures kept of one statement, in bytes all together.
 const IMAGE_BYTES: usize = 16 * 1024 * 1024;
-/// Warnings kept of one statement.
+/// Warnings kept of one statement, and bytes of each.
 const WARNINGS: usize = 50;
+const WARNING_BYTES: usize = 2_000;
 
 /// All that one statement gave.
 #[derive(Debug)]
@@ -87,7 +88,8 @@ impl Results {
     }
 
     /// Adds a warning.
-    pub(super) fn warning(&mut self, text: String) {
+    pub(super) fn warning(&mut self, mut text: String) {
+        text.truncate(floor(&text, WARNING_BYTES));
         if self.warnings.len() < WARNINGS && !self.warnings.contains(&text) {
             self.warnings.push(text);
         }
@@ -134,12 +136,54 @@ impl Results {
         self.output.text()
     }
 
-    /// About what it holds in memory, in bytes.
-    pub(super) fn weight(&self) -> usize {
+    /// About what it holds.
+    pub(super) fn weight(&self) -> Weight {
         let images: usize = self.images.iter().map(|i| i.bytes.len()).sum();
-        let rows = self.rows.as_ref().map_or(0, Rows::weight);
-        images + rows + self.output.head.len() + self.output.tail.len()
+        let warnings: usize = self.warnings.iter().map(String::len).sum();
+        let further: usize = self.further.iter().map(size).sum();
+        let value = self.value.as_ref().map_or(0, String::len);
+        let mut weight = self
+            .rows
+            .as_ref()
+            .map_or_else(Weight::default, Rows::weight);
+        weight.memory +=
+            images + warnings + further + value + self.output.head.len() + self.output.tail.len();
+        weight
     }
+}
+
+/// What kept results hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    /// Bytes.
+    pub(super) memory: usize,
+    /// Bytes of unnamed files.
+    pub(super) disk: usize,
+    /// Open descriptors.
+    pub(super) files: usize,
+}
+
+impl Weight {
+    pub(super) fn add(&mut self, other: Self) {
+        self.memory += other.memory;
+        self.disk += other.disk;
+        self.files += other.files;
+    }
+
+    pub(super) fn take(&mut self, other: Self) {
+        self.memory -= other.memory;
+        self.disk -= other.disk;
+        self.files -= other.files;
+    }
+
+    pub(super) fn within(self, most: Self) -> bool {
+        self.memory <= most.memory && self.disk <= most.disk && self.files <= most.files
+    }
+}
+
+/// About the bytes of a batch that is kept as values.
+fn size(batch: &Batch) -> usize {
+    serde_json::to_string(&batch.rows).map_or(0, |text| 2 * text.len())
 }
 
 /// Rows as JSON lines, in memory or in an unnamed file.
@@ -224,13 +268,21 @@ impl Rows {
         })
     }
 
-    fn weight(&self) -> usize {
-        let rows = if self.file.is_rolled() {
-            0
+    fn weight(&self) -> Weight {
+        let bytes = usize::try_from(self.written).unwrap_or(usize::MAX);
+        let marks = self.marks.len() * size_of::<u64>();
+        if self.file.is_rolled() {
+            Weight {
+                memory: marks,
+                disk: bytes,
+                files: 1,
+            }
         } else {
-            usize::try_from(self.written).unwrap_or(usize::MAX)
-        };
-        rows + self.marks.len() * 8
+            Weight {
+                memory: marks + bytes,
+                ..Weight::default()
+            }
+        }
     }
 }
 
@@ -306,6 +358,18 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn doubles_come_back_bit_by_bit(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            prop_assume!(value.is_finite());
+            let mut results = Results::new();
+            let columns = [Column::new("d", "double")].into();
+            let rows = vec![vec![json!(value)]];
+            results.table(Batch { columns, rows, truncated: false }, &std::env::temp_dir(), true).unwrap();
+            let page = results.page(0, 1).unwrap().unwrap();
+            prop_assert_eq!(page.batch.rows[0][0].as_f64().unwrap().to_bits(), bits);
+        }
+
         #[test]
         fn pages_of_any_size_give_the_rows_in_order(
             sizes in prop::collection::vec(0u64..700, 1..8), step in 1u64..900

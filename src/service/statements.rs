@@ -3,22 +3,27 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::results::Results;
+use super::results::{Results, Weight};
 use crate::model::{
     Code, Error, OwnerId, Progress, Result, SessionName, StatementId, StatementState,
     StatementView, TargetName,
 };
 
-/// Finished statements that are kept at most, and what they may hold in memory together: whichever comes first.
+/// Finished statements that are kept at most, and what they may hold together: whichever comes first. A result on
+/// disk holds a descriptor, of which a process may have 256 (macOS) or 1,024 (Linux).
 const KEPT_STATEMENTS: usize = 500;
-const KEPT_BYTES: usize = 64 * 1024 * 1024;
+const KEPT: Weight = Weight {
+    memory: 64 * 1024 * 1024,
+    disk: 1024 * 1024 * 1024,
+    files: 64,
+};
 
 /// Every statement of the process that is running or still kept. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,6 +46,8 @@ pub(super) struct Record {
     started: Instant,
     phase: watch::Sender<Phase>,
     results: Mutex<Results>,
+    /// What its results hold, weighed once at its end.
+    weight: OnceLock<Weight>,
 }
 
 /// What a waiting call watches.
@@ -86,6 +93,7 @@ impl Statements {
             started: Instant::now(),
             phase,
             results: Mutex::new(Results::new()),
+            weight: OnceLock::new(),
         });
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         forget(&mut all, self.keep);
@@ -107,7 +115,7 @@ impl Statements {
                 Error::new(
                     Code::NotFound,
                     format!(
-                        "there is no statement {id}, or it ended more than {} min ago",
+                        "there is no statement {id}: results are kept for {} min and make room for newer ones",
                         self.keep.as_secs() / 60
                     ),
                 )
@@ -116,17 +124,20 @@ impl Statements {
     }
 
     /// Asks every statement that has not ended to end: of one owner, or of all.
-    pub(super) fn cancel_all(&self, owner: Option<&OwnerId>) -> Vec<Arc<Record>> {
+    pub(super) fn cancel_all(&self, owner: Option<&OwnerId>) {
+        self.cancel(|record| owner.is_none_or(|owner| record.owner == *owner));
+    }
+
+    /// Asks the statements of a named session to end.
+    pub(super) fn cancel_session(&self, owner: &OwnerId, name: &SessionName) {
+        self.cancel(|record| record.owner == *owner && record.session.as_ref() == Some(name));
+    }
+
+    fn cancel(&self, which: impl Fn(&Record) -> bool) {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let running: Vec<_> = all
-            .values()
-            .filter(|r| owner.is_none_or(|owner| r.owner == *owner) && !r.state().is_final())
-            .cloned()
-            .collect();
-        for record in &running {
+        for record in all.values().filter(|record| which(record)) {
             record.cancel.cancel();
         }
-        running
     }
 
     /// Forgets what was kept for an owner that is gone.
@@ -147,22 +158,23 @@ fn forget(all: &mut HashMap<StatementId, Arc<Record>>, keep: Duration) {
             .ended
             .is_none_or(|at| now.duration_since(at) < keep)
     });
-    let mut finished: Vec<(Instant, usize, StatementId)> = all
+    let mut finished: Vec<(Instant, StatementId)> = all
         .values()
-        .filter_map(|r| {
-            let ended = r.phase.borrow().ended?;
-            Some((ended, r.lock().weight(), r.id.clone()))
-        })
+        .filter_map(|r| Some((r.phase.borrow().ended?, r.id.clone())))
         .collect();
     finished.sort();
-    let mut bytes: usize = finished.iter().map(|f| f.1).sum();
     let mut count = finished.len();
-    for (_, weight, id) in finished {
-        if count < KEPT_STATEMENTS && bytes <= KEPT_BYTES {
+    let mut held = Weight::default();
+    for record in all.values() {
+        held.add(record.weight.get().copied().unwrap_or_default());
+    }
+    for (_, id) in finished {
+        if count < KEPT_STATEMENTS && held.within(KEPT) {
             break;
         }
-        all.remove(&id);
-        bytes -= weight;
+        if let Some(record) = all.remove(&id) {
+            held.take(record.weight.get().copied().unwrap_or_default());
+        }
         count -= 1;
     }
 }
@@ -170,6 +182,12 @@ fn forget(all: &mut HashMap<StatementId, Arc<Record>>, keep: Duration) {
 impl Record {
     pub(super) fn state(&self) -> StatementState {
         self.phase.borrow().state
+    }
+
+    /// Weighs what it holds, for the limits of what is kept.
+    pub(super) fn weigh(&self) {
+        let weight = self.lock().weight();
+        let _ = self.weight.set(weight);
     }
 
     /// Changes what waiting calls see.
@@ -180,15 +198,6 @@ impl Record {
     /// What waiting calls watch.
     pub(super) fn watch(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
-    }
-
-    /// Waits until it has ended, or `limit` is over.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe: nothing but the waiting ends.
-    pub(super) async fn ended(&self, limit: Duration) {
-        let mut phase = self.watch();
-        let _ = tokio::time::timeout(limit, phase.wait_for(|p| p.state.is_final())).await;
     }
 
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Results> {

@@ -23,8 +23,7 @@ const CALL_FOR: Duration = Duration::from_secs(10);
 /// Names us in the server's log.
 const CLIENT_TYPE: &str = concat!("sparklease/", env!("CARGO_PKG_VERSION"));
 
-/// A Spark session. Cheap to clone; the session on the server lives until [`Client::release_session`] or the
-/// server's own timeout.
+/// A Spark session. Cheap to clone; the session on the server lives as long as the server or its own timeout.
 #[derive(Clone)]
 pub(crate) struct Client {
     stub: SparkConnectServiceClient<Channel>,

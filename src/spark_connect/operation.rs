@@ -3,6 +3,8 @@
 //! A stream that ends without `ResultComplete` did not succeed: Sail ends an interrupted query with a clean end of
 //! stream and no error.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,9 @@ use crate::model::{Error, Progress};
 
 /// How often a broken stream is taken up again without a message in between. A server that lives answers the first.
 const REATTACH_TRIES: u32 = 3;
+
+/// Between two interrupts of one operation that goes on.
+const INTERRUPT_EVERY: Duration = Duration::from_millis(250);
 
 /// What an operation tells.
 #[derive(Debug)]
@@ -67,10 +72,11 @@ pub(super) async fn drive(
     if messages.is_closed() {
         let _ = client.interrupt(id).await;
     }
+    // The answer first: a round trip that only tidies up is not the caller's to wait for.
+    let _ = messages.send(Message::End(outcome)).await;
     if let Err(e) = client.release(id).await {
         tracing::debug!(operation = %id, error = %e, "operation not released");
     }
-    let _ = messages.send(Message::End(outcome)).await;
 }
 
 async fn interrupt_when_stopped(
@@ -79,10 +85,13 @@ async fn interrupt_when_stopped(
     stop: &CancellationToken,
 ) -> std::convert::Infallible {
     stop.cancelled().await;
-    if let Err(e) = client.interrupt(id).await {
-        tracing::debug!(operation = %id, error = %e, "interrupt not heard");
+    loop {
+        // Once is not enough: a server that does not know the operation yet answers as if nothing were wrong.
+        if let Err(e) = client.interrupt(id).await {
+            tracing::debug!(operation = %id, error = %e, "interrupt not heard");
+        }
+        tokio::time::sleep(INTERRUPT_EVERY).await;
     }
-    std::future::pending().await
 }
 
 struct Reader<'a> {

@@ -110,6 +110,21 @@ impl Relation {
         })
     }
 
+    /// Takes a temp view away, and says whether it was there.
+    pub(crate) fn drop_temp_view(name: &str) -> Self {
+        Self::from_proto(relation(RelType::Catalog(proto::Catalog {
+            cat_type: Some(proto::catalog::CatType::DropTempView(proto::DropTempView {
+                view_name: name.to_owned(),
+            })),
+        })))
+    }
+
+    /// The same rows, where a place in the text would not be one in the user's.
+    pub(crate) fn without_place(mut self) -> Self {
+        self.text = None;
+        self
+    }
+
     /// At most that many rows.
     pub(crate) fn limit(self, rows: u64) -> Self {
         Self {
@@ -142,14 +157,14 @@ impl Relation {
         )
     }
 
-    /// Makes it a temp view of the session, replacing one of that name.
-    pub(crate) fn temp_view(self, name: &str) -> Plan {
+    /// Makes it a temp view of the session. One of that name is replaced, or is an error.
+    pub(crate) fn temp_view(self, name: &str, replace: bool) -> Plan {
         Plan::command(
             CommandType::CreateDataframeView(proto::CreateDataFrameViewCommand {
                 input: Some(self.inner),
                 name: name.to_owned(),
                 is_global: false,
-                replace: true,
+                replace,
             }),
             None,
         )

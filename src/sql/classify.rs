@@ -92,7 +92,7 @@ fn read(text: &str) -> Result<Read, Refusal> {
                 "a text of {} bytes; at most {MAX_BYTES} are checked",
                 text.len()
             ),
-            "Load the data with write_table or pass it by \"files\", and query that.",
+            "Pass the data by \"files\", or make a temp view of it with run_pyspark, and query that.",
         ));
     }
     forbid(text, "\0", "a NUL character", "Remove it.")?;

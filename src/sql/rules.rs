@@ -250,7 +250,7 @@ pub(super) fn relation_hint(names: &[String]) -> &'static str {
     if names.iter().any(|name| is_path_like(name)) {
         HINT_FILES
     } else {
-        "Write the catalog before a schema of this name: spark_catalog.schema.table."
+        "Write the catalog before a schema of this name (catalog.schema.table), or pass a file by \"files\"."
     }
 }
 

@@ -46,6 +46,11 @@ impl Scratch {
         &self.folder
     }
 
+    /// Removes it with all that is in it; twice is safe. What stays is removed by the next process.
+    pub(crate) fn remove(&self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+
     /// A folder that is removed with the value.
     ///
     /// # Errors
@@ -59,7 +64,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        self.remove();
     }
 }
 

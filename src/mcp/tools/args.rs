@@ -61,7 +61,7 @@ impl<'a> Args<'a> {
 
     /// A text to run: there, not blank, not huge.
     pub(super) fn text(&mut self, name: &'static str) -> String {
-        let missing = !self.given.contains_key(name);
+        let missing = self.given.get(name).is_none_or(Value::is_null);
         match self.string(name) {
             Some(text) if text.len() > MAX_TEXT_BYTES => {
                 self.problem(format!(
@@ -161,7 +161,7 @@ impl<'a> Args<'a> {
 
     /// A session's name that must be given.
     pub(super) fn needed_session(&mut self) -> SessionName {
-        if !self.given.contains_key("session") {
+        if self.given.get("session").is_none_or(Value::is_null) {
             self.problem("session is missing: the name that open_session gave");
         }
         self.session_name("session")

@@ -50,9 +50,6 @@ pub(super) fn worker(
     set("TMPDIR", scratch.into());
     set("MPLBACKEND", "Agg".into());
     set("MPLCONFIGDIR", cache.join("matplotlib").into());
-    set("PYTHONUTF8", "1".into());
-    set("PYTHONFAULTHANDLER", "1".into());
-    set("PYTHONDONTWRITEBYTECODE", "1".into());
     // With the default on 2 cores an interrupt waits up to 70 s behind a query that never yields.
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     set(

@@ -9,13 +9,14 @@ mod session;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::session::Live;
@@ -30,9 +31,9 @@ pub(crate) struct Local {
     installer: Installer,
     workshop: Workshop,
     keep_spare: bool,
-    sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
+    /// `None` once the process ends.
+    sessions: Mutex<Option<HashMap<SessionId, Arc<Live>>>>,
     spare: Arc<Mutex<Spare>>,
-    closing: Arc<AtomicBool>,
 }
 
 /// The worker that is ready, or on its way, for the next session.
@@ -40,8 +41,10 @@ pub(crate) struct Local {
 enum Spare {
     #[default]
     None,
-    Starting,
+    Starting(JoinHandle<Option<Arc<Live>>>),
     Ready(Arc<Live>),
+    /// The process ends: nothing starts any more.
+    Closed,
 }
 
 impl Local {
@@ -57,9 +60,8 @@ impl Local {
             installer,
             workshop,
             keep_spare,
-            sessions: Mutex::default(),
+            sessions: Mutex::new(Some(HashMap::new())),
             spare: Arc::default(),
-            closing: Arc::default(),
         }
     }
 
@@ -67,6 +69,7 @@ impl Local {
         self.sessions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()?
             .get(&session.id)
             .cloned()
     }
@@ -84,33 +87,36 @@ impl Local {
 
     /// Starts a spare in the background, if none is there or on its way.
     fn refill(&self, engine: Engine) {
-        if !self.keep_spare || self.closing.load(Ordering::SeqCst) {
+        if !self.keep_spare {
             return;
         }
-        {
-            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            if !matches!(*spare, Spare::None) {
-                return;
-            }
-            *spare = Spare::Starting;
+        let mut place = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*place, Spare::None) {
+            return;
         }
-        let (spare, closing) = (self.spare.clone(), self.closing.clone());
-        let workshop = self.workshop.clone();
-        tokio::spawn(async move {
+        let (spare, workshop) = (self.spare.clone(), self.workshop.clone());
+        *place = Spare::Starting(tokio::spawn(async move {
             let tag = Tag::for_session(&SessionId::random());
-            let started = Live::start(&workshop, &engine, &tag).await;
-            let next = match started {
-                Ok(live) if !closing.load(Ordering::SeqCst) => Spare::Ready(Arc::new(live)),
-                Ok(_) => Spare::None,
+            let live = match Live::start(&workshop, &engine, &tag).await {
+                Ok(live) => Some(Arc::new(live)),
                 Err(e) => {
                     tracing::warn!(error = %e, "no spare worker");
-                    Spare::None
+                    None
                 }
             };
-            *spare.lock().unwrap_or_else(PoisonError::into_inner) = next;
-        });
+            let mut place = spare.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*place, Spare::Starting(_)) {
+                *place = live.map_or(Spare::None, Spare::Ready);
+                return None;
+            }
+            // The process ends: who ends it waits for this one, to kill it.
+            live
+        }));
     }
 }
+
+/// At the end of the process, for a spare that is just starting: it listens after 0.1 s on a quiet machine.
+const START_OVER: Duration = Duration::from_millis(500);
 
 /// The engine in words, as the lock file pins it.
 const ENGINE: &str = "Sail 0.7.2, a Spark-compatible engine";
@@ -122,9 +128,6 @@ impl Platform for Local {
     }
 
     async fn open(&self, session: &RemoteSession, report: &Reporter) -> Result<()> {
-        if self.closing.load(Ordering::SeqCst) {
-            return Err(Error::new(Code::Cancelled, "the server is shutting down"));
-        }
         let engine = self
             .installer
             .ensure(|progress| report.say(progress))
@@ -136,10 +139,20 @@ impl Platform for Local {
                 Arc::new(Live::start(&self.workshop, &engine, &session.tag).await?)
             }
         };
-        self.sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(session.id.clone(), live);
+        let refused = {
+            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            match sessions.as_mut() {
+                Some(sessions) => {
+                    sessions.insert(session.id.clone(), live);
+                    None
+                }
+                None => Some(live),
+            }
+        };
+        if let Some(live) = refused {
+            live.kill().await;
+            return Err(Error::new(Code::Cancelled, "the server is shutting down"));
+        }
         self.refill(engine);
         Ok(())
     }
@@ -156,7 +169,8 @@ impl Platform for Local {
             .sessions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&session.id);
+            .as_mut()
+            .and_then(|sessions| sessions.remove(&session.id));
         if let Some(live) = live {
             live.kill().await;
         }
@@ -178,7 +192,9 @@ impl Platform for Local {
         // A few events ahead of the reader; text comes in pieces of at most 64 KiB.
         let (events, receiver) = mpsc::channel(16);
         let folder = self.workshop.folder.as_path().into();
-        tokio::spawn(run::run(live, statement, folder, events));
+        // Before the task runs: a cancel may come at once.
+        let cancel = live.begin(&statement.id);
+        tokio::spawn(run::run(live, statement, cancel, folder, events));
         ReceiverStream::new(receiver).boxed()
     }
 
@@ -189,12 +205,26 @@ impl Platform for Local {
     }
 
     async fn shutdown(&self) {
-        self.closing.store(true, Ordering::SeqCst);
         let mut all: Vec<Arc<Live>> = {
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions.drain().map(|(_, live)| live).collect()
+            sessions.take().unwrap_or_default().into_values().collect()
         };
-        all.extend(self.take_spare());
+        let spare = std::mem::replace(
+            &mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner),
+            Spare::Closed,
+        );
+        match spare {
+            Spare::Ready(live) => all.push(live),
+            Spare::Starting(task) => {
+                let stop = task.abort_handle();
+                match tokio::time::timeout(START_OVER, task).await {
+                    Ok(started) => all.extend(started.ok().flatten()),
+                    // Dropped half-way, its worker is killed too.
+                    Err(_) => stop.abort(),
+                }
+            }
+            Spare::None | Spare::Closed => {}
+        }
         futures::future::join_all(all.iter().map(|live| live.kill())).await;
     }
 }

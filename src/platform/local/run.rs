@@ -1,7 +1,8 @@
 //! One statement on a local session: SQL straight to the engine, Python through the worker, and the cancel ladder
 //! that both share: ask → 5 s → kill the worker's process group → say that the session is lost.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,16 @@ use super::session::Live;
 use super::{missing, paths};
 use crate::model::{Batch, Code, Column, End, Error, Event, Result};
 use crate::platform::{Params, Statement, Work};
-use crate::python::{Cell, CellEvent, Status, lost};
+use crate::python::{Cell, CellEvent, Exit, Status, lost};
 use crate::spark_connect::{Decoder, FileFormat, Message, Outcome, Plan, Relation, RowCap};
 
 /// From asking to killing. An interrupt that works, works in milliseconds.
 const ASK_FOR: Duration = Duration::from_secs(5);
 /// The user's code may catch one KeyboardInterrupt.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// From the break of a connection to the sight of its process's end.
+const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// How a statement ended, and whether its session can be used again.
 struct Ended {
@@ -43,10 +47,10 @@ impl From<End> for Ended {
 pub(super) async fn run(
     live: Arc<Live>,
     statement: Statement,
+    cancel: CancellationToken,
     folder: Arc<Path>,
     events: mpsc::Sender<Event>,
 ) {
-    let cancel = live.begin(&statement.id);
     let cap = RowCap {
         rows: statement.max_rows,
         bytes: statement.max_bytes,
@@ -62,13 +66,19 @@ pub(super) async fn run(
             text,
             params,
             files,
+            keep_views,
             reads,
         } => {
             let sql = running.sql(&text, &params, &files, reads, &folder);
             tokio::select! {
-                ended = sql => ended,
+                ended = sql => {
+                    if !keep_views {
+                        running.drop_views(&files).await;
+                    }
+                    ended
+                }
                 ended = running.killed_when_cancelled(None) => ended,
-                exit = live.worker.gone() => crashed(&exit.reason),
+                exit = live.worker.gone() => running.crashed(&exit.reason),
             }
         }
         Work::Python {
@@ -83,12 +93,19 @@ pub(super) async fn run(
                 max_bytes: cap.bytes,
             };
             let (interrupt, stop) = (CancellationToken::new(), CancellationToken::new());
-            let _stop = stop.clone().drop_guard();
-            tokio::spawn(interrupt_python(live.clone(), interrupt.clone(), stop));
-            tokio::select! {
+            let ladder = tokio::spawn(interrupt_python(
+                live.clone(),
+                interrupt.clone(),
+                stop.clone(),
+            ));
+            let ended = tokio::select! {
                 ended = running.python(&cell) => ended,
                 ended = running.killed_when_cancelled(Some(&interrupt)) => ended,
-            }
+            };
+            // An interrupt that is still on its way would hit the session's next statement.
+            stop.cancel();
+            let _ = ladder.await;
+            ended
         }
     };
     live.end();
@@ -100,16 +117,6 @@ pub(super) async fn run(
         .await;
 }
 
-fn crashed(reason: &str) -> Ended {
-    let exit = crate::python::Exit {
-        reason: reason.to_owned(),
-    };
-    Ended {
-        end: End::Failed(lost(&exit)),
-        session_lost: Some(exit.reason),
-    }
-}
-
 /// The first rung of the ladder for Python: KeyboardInterrupt now and each second again, and an interrupt of what the
 /// code runs on the engine. Ends with `stop`.
 async fn interrupt_python(live: Arc<Live>, asked: CancellationToken, stop: CancellationToken) {
@@ -117,14 +124,23 @@ async fn interrupt_python(live: Arc<Live>, asked: CancellationToken, stop: Cance
         () = asked.cancelled() => {}
         () = stop.cancelled() => return,
     }
-    loop {
+    while !stop.is_cancelled() {
         live.worker.interrupt();
         let _ = live.spark.interrupt_all().await;
         tokio::select! {
-            () = tokio::time::sleep(ASK_AGAIN) => {}
+            biased;
             () = stop.cancelled() => return,
+            () = tokio::time::sleep(ASK_AGAIN) => {}
         }
     }
+}
+
+/// What one plan came to.
+enum Done {
+    /// It ran, and gave this relation if it was a command with a result that is still to be executed.
+    Complete(Option<Relation>),
+    /// It was stopped.
+    Cancelled,
 }
 
 struct Running<'a> {
@@ -153,6 +169,22 @@ impl Running<'_> {
         }
     }
 
+    /// The end of a statement whose worker is gone: its own failure, unless its end was asked for.
+    fn crashed(&self, reason: &str) -> Ended {
+        let exit = Exit {
+            reason: reason.to_owned(),
+        };
+        let end = if self.cancel.is_cancelled() {
+            End::Cancelled
+        } else {
+            End::Failed(lost(&exit))
+        };
+        Ended {
+            end,
+            session_lost: Some(exit.reason),
+        }
+    }
+
     async fn say(&self, event: Event) {
         let _ = self.events.send(event).await;
     }
@@ -161,13 +193,23 @@ impl Running<'_> {
         &self,
         text: &str,
         params: &Params,
-        files: &std::collections::BTreeMap<String, std::path::PathBuf>,
+        files: &BTreeMap<String, PathBuf>,
         reads: bool,
         folder: &Path,
     ) -> Ended {
         self.say(Event::Started).await;
         match self.sql_steps(text, params, files, reads, folder).await {
             Ok(end) => end.into(),
+            // The wire breaks a moment before the process is seen to be gone.
+            Err(e) if e.code() == Code::PlatformUnavailable => {
+                match tokio::time::timeout(SEEN_WITHIN, self.live.worker.gone()).await {
+                    Ok(exit) => self.crashed(&exit.reason),
+                    Err(_) => Ended {
+                        end: End::Failed(e),
+                        session_lost: Some("its engine does not answer".to_owned()),
+                    },
+                }
+            }
             Err(e) => End::Failed(e).into(),
         }
     }
@@ -176,26 +218,26 @@ impl Running<'_> {
         &self,
         text: &str,
         params: &Params,
-        files: &std::collections::BTreeMap<String, std::path::PathBuf>,
+        files: &BTreeMap<String, PathBuf>,
         reads: bool,
         folder: &Path,
     ) -> Result<End> {
+        let original = text;
+        missing::check(&paths::path_relations(text), folder)?;
+        let rewritten = rewrite::rewrite(text)?;
         for (name, path) in files {
-            let plan = Relation::file(path, file_format(path)?)?.temp_view(name);
-            match self.execute(plan).await? {
-                (End::Succeeded, _) => {}
-                (End::Failed(e), _) => {
-                    return Err(Error::new(
-                        Code::InvalidArgument,
-                        format!("{} cannot be read as {name}: {}", path.display(), e.message()),
-                    )
-                    .hint("Give a CSV file with a header, JSON lines or Parquet, with the ending .csv, .jsonl or .parquet."));
+            let relation = Relation::file(path, file_format(path)?)?;
+            let plan = relation.temp_view(name, self.live.made_view(name));
+            match self.execute(plan).await {
+                Ok(Done::Complete(_)) => self.live.note_view(name, true),
+                Ok(Done::Cancelled) => return Ok(End::Cancelled),
+                Err(e) if e.code() == Code::StatementFailed => {
+                    return Err(unreadable(name, path, &e));
                 }
-                (end @ End::Cancelled, _) => return Ok(end),
+                Err(e) => return Err(e),
             }
         }
-        missing::check(&paths::path_relations(text), folder)?;
-        let text = match rewrite::rewrite(text)? {
+        let text = match rewritten {
             Rewritten::Sql(text) => text,
             Rewritten::SetConfig { key, value } => {
                 self.live.spark.set_config(&[(&key, &value)]).await?;
@@ -213,25 +255,54 @@ impl Running<'_> {
                 return Ok(End::Succeeded);
             }
         };
+        let same = text == original;
         let relation = match params {
             Params::None => Relation::sql_positional(&text, &[]),
             Params::Named(values) => Relation::sql_named(&text, values),
             Params::Positional(values) => Relation::sql_positional(&text, values),
         }?;
+        // A place in a rewritten text is not one in the user's.
+        let relation = if same {
+            relation
+        } else {
+            relation.without_place()
+        };
         let one_more = self.cap.rows.saturating_add(1);
         let plan = if reads {
             relation.limit(one_more).rows()
         } else {
             relation.command()
         };
-        match self.execute(plan).await? {
-            (End::Succeeded, Some(rows)) => Ok(self.execute(rows.limit(one_more).rows()).await?.0),
-            (end, _) => Ok(end),
+        let done = match self.execute(plan).await? {
+            Done::Complete(Some(rows)) => self.execute(rows.limit(one_more).rows()).await?,
+            done => done,
+        };
+        Ok(match done {
+            Done::Complete(_) => End::Succeeded,
+            Done::Cancelled => End::Cancelled,
+        })
+    }
+
+    /// Takes away the views of `files`: in a session without a name nothing should rely on what was before.
+    async fn drop_views(&self, files: &BTreeMap<String, PathBuf>) {
+        for name in files.keys().filter(|name| self.live.made_view(name)) {
+            let drop = Relation::drop_temp_view(name).rows();
+            // A stop of its own: a cancelled statement's views go too.
+            let mut messages = self.live.spark.execute(drop, CancellationToken::new());
+            while let Some(message) = messages.recv().await {
+                if let Message::End(Outcome::Failed(e)) = message {
+                    tracing::debug!(error = %e.code(), "a view stays");
+                }
+            }
+            self.live.note_view(name, false);
         }
     }
 
     /// Executes one plan, sends its rows, and returns a command's relation if it gave one instead.
-    async fn execute(&self, plan: Plan) -> Result<(End, Option<Relation>)> {
+    async fn execute(&self, plan: Plan) -> Result<Done> {
+        if self.cancel.is_cancelled() {
+            return Ok(Done::Cancelled);
+        }
         let mut decoder = Decoder::new(self.cap);
         let mut relation = None;
         let mut sent = false;
@@ -244,7 +315,7 @@ impl Running<'_> {
                     sent = true;
                     self.say(Event::Table(batch)).await;
                     if decoder.truncated() {
-                        return Ok((End::Succeeded, None));
+                        return Ok(Done::Complete(None));
                     }
                 }
                 Message::Relation(rows) => relation = Some(*rows),
@@ -259,10 +330,10 @@ impl Running<'_> {
                         .await;
                         sent = true;
                     }
-                    return Ok((End::Succeeded, relation.filter(|_| !sent)));
+                    return Ok(Done::Complete(relation.filter(|_| !sent)));
                 }
                 Message::End(Outcome::Cut | Outcome::Failed(_)) if self.cancel.is_cancelled() => {
-                    return Ok((End::Cancelled, None));
+                    return Ok(Done::Cancelled);
                 }
                 Message::End(Outcome::Cut) => return Err(cut()),
                 Message::End(Outcome::Failed(e)) => return Err(e),
@@ -305,13 +376,7 @@ impl Running<'_> {
                     }
                     .into();
                 }
-                CellEvent::Exited(exit) if self.cancel.is_cancelled() => {
-                    return Ended {
-                        end: End::Cancelled,
-                        session_lost: Some(exit.reason),
-                    };
-                }
-                CellEvent::Exited(exit) => return crashed(&exit.reason),
+                CellEvent::Exited(exit) => return self.crashed(&exit.reason),
                 CellEvent::Broken(e) => {
                     self.live.kill().await;
                     return Ended {
@@ -321,7 +386,7 @@ impl Running<'_> {
                 }
             }
         }
-        crashed("its answer was lost")
+        self.crashed("its answer was lost")
     }
 
     /// Waits for PySpark and starts the cell; `None` when it was cancelled before.
@@ -340,7 +405,7 @@ fn file_format(path: &Path) -> Result<FileFormat> {
         .map(|e| e.to_string_lossy().to_ascii_lowercase())
         .unwrap_or_default();
     match ending.as_str() {
-        "csv" | "tsv" => Ok(FileFormat::Csv),
+        "csv" => Ok(FileFormat::Csv),
         "jsonl" | "ndjson" | "json" => Ok(FileFormat::JsonLines),
         "parquet" => Ok(FileFormat::Parquet),
         _ => Err(Error::new(
@@ -349,6 +414,14 @@ fn file_format(path: &Path) -> Result<FileFormat> {
         )
         .hint("Name it .csv, .jsonl or .parquet.")),
     }
+}
+
+fn unreadable(name: &str, path: &Path, e: &Error) -> Error {
+    Error::new(
+        Code::InvalidArgument,
+        format!("{} cannot be read as {name}: {}", path.display(), e.message()),
+    )
+    .hint("Give a CSV file with a header, JSON lines or Parquet under a view name that the session does not have yet.")
 }
 
 fn setting(key: &str, value: &str) -> Event {

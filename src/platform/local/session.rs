@@ -1,18 +1,17 @@
 //! A local session: one worker, one Spark session in it, one folder that goes with them.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::environment;
 use crate::model::{Code, Error, Result, StatementId, Tag};
 use crate::python::install::Engine;
-use crate::python::{Launch, Worker};
+use crate::python::{Launch, Worker, harness};
 use crate::spark_connect::Client;
-use crate::sys::files::create_private_folder;
 use crate::sys::scratch::Scratch;
 
 /// What every session of a process is made from.
@@ -33,6 +32,8 @@ pub(super) struct Live {
     pub(super) worker: Worker,
     pub(super) spark: Client,
     running: Mutex<Option<Running>>,
+    /// Temp views that the `files` argument has made: it may replace these, and no view of the user's.
+    views: Mutex<BTreeSet<String>>,
     folder: TempDir,
 }
 
@@ -52,7 +53,7 @@ impl Live {
         let folder = workshop.scratch.folder().map_err(no_folder)?;
         let launch = Launch {
             python: engine.python.clone(),
-            script: harness(&workshop.cache)?,
+            script: harness::write(&workshop.cache).map_err(no_folder)?,
             tag: tag.clone(),
             memory_bytes: workshop.memory_bytes,
             folder: workshop.folder.clone(),
@@ -76,6 +77,7 @@ impl Live {
             worker,
             spark,
             running: Mutex::new(None),
+            views: Mutex::default(),
             folder,
         })
     }
@@ -88,6 +90,24 @@ impl Live {
             cancel: cancel.clone(),
         });
         cancel
+    }
+
+    /// Whether a view of that name is ours to replace.
+    pub(super) fn made_view(&self, name: &str) -> bool {
+        self.views
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(name)
+    }
+
+    /// Remembers, or forgets, a view that `files` made.
+    pub(super) fn note_view(&self, name: &str, there: bool) {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if there {
+            views.insert(name.to_owned());
+        } else {
+            views.remove(name);
+        }
     }
 
     /// Forgets it.
@@ -117,46 +137,6 @@ impl std::fmt::Debug for Live {
             .field("folder", &self.folder.path())
             .finish_non_exhaustive()
     }
-}
-
-const FILES: [(&str, &str); 6] = [
-    ("cell.py", include_str!("../../python/cell.py")),
-    (
-        "engine_shims.py",
-        include_str!("../../python/engine_shims.py"),
-    ),
-    ("streams.py", include_str!("../../python/streams.py")),
-    ("tables.py", include_str!("../../python/tables.py")),
-    ("values.py", include_str!("../../python/values.py")),
-    ("worker.py", include_str!("../../python/worker.py")),
-];
-
-/// Writes the worker's Python into the cache, in a folder named by its content, and returns `worker.py`.
-fn harness(cache: &Path) -> Result<PathBuf> {
-    let mut hash = Sha256::new();
-    for (name, text) in FILES {
-        hash.update(name);
-        hash.update([0]);
-        hash.update(text);
-    }
-    let key: String = hash
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let folder = cache.join("harness").join(key);
-    create_private_folder(&folder).map_err(no_folder)?;
-    for (name, text) in FILES {
-        let path = folder.join(name);
-        if std::fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
-            continue;
-        }
-        let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(no_folder)?;
-        std::io::Write::write_all(&mut file, text.as_bytes()).map_err(no_folder)?;
-        file.persist(&path).map_err(|e| no_folder(e.error))?;
-    }
-    Ok(folder.join("worker.py"))
 }
 
 fn no_folder(e: std::io::Error) -> Error {
