@@ -193,7 +193,7 @@ fn all_problems_are_reported_together_each_with_its_place() {
       ~/.config/sparklease/config.toml, line 7: `targets.dev.platform` is "livy"; it takes "local", the only platform of this version
       ~/.config/sparklease/config.toml, line 9: "Big One" is no name for a target; it takes a small letter, then small letters, digits, `-` and single `_`, 64 at most
       ~/.config/sparklease/config.toml, line 12: `targets.local.limits.life` is "1000d"; it takes 1m to 7days
-      ~/.config/sparklease/config.toml, line 13: `targets.local.limits.bytes` is "1B"; it takes 64KiB to 1GiB
+      ~/.config/sparklease/config.toml, line 13: `targets.local.limits.bytes` is "1B"; it takes 64KiB to 64MiB
       ~/.config/sparklease/config.toml, line 15: `engine.memory` is a list; it takes a whole number of bytes with its unit, like "24KiB" or "4GiB"
       environment: `SPARKLEASE__SERVER__STRUCTURED_COPY` is "yes"; it takes true or false
       environment: unknown key `SPARKLEASE__SERVR`; did you mean `SPARKLEASE__SERVER__LOG`?
