@@ -1,14 +1,19 @@
 //! Spark for AI assistants: an MCP server with leased, ephemeral, always-deleted Spark sessions.
 //!
-//! The map (arrows point down only; a test walks `src/` and keeps them):
+//! The map (imports point down only; `arrows` keeps them):
 //!
 //! ```text
-//! cli, app → mcp → gate, service → policy, sql, lease → platform → spark_connect, python → config → model, sys
+//! cli, app → mcp → gate, service → sql, lease → platform → spark_connect, python → config → sys → model
 //! ```
+//!
+//! `gate` is the one exit: what a client, a terminal or a log sees is built there. `sql` and `lease::core` are pure.
+//! What a call goes through, and what must always hold, is in `ARCHITECTURE.md`.
 
 pub mod cli;
 
 pub mod app;
+#[cfg(test)]
+mod arrows;
 mod config;
 mod gate;
 mod lease;

@@ -166,8 +166,9 @@ def install() -> None:
     # together.
     _around(AnySparkSession.Builder, "master", lambda _: lambda builder, master: builder)
 
-    elsewhere = 'use a target with platform = "connect" for it'
-    streaming = f"structured streaming is not supported by the local engine (Sail): {elsewhere}"
+    streaming = (
+        "structured streaming is not supported by the local engine (Sail): read and write in batches instead"
+    )
     for name in ("start", "toTable"):
         _refuse(DataStreamWriter, name, streaming)
     artifacts = (

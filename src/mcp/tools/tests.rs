@@ -1,5 +1,7 @@
 //! What the list of tools is to clients: its definitions, its size in tokens, its promises.
 
+mod skills;
+
 use super::*;
 
 #[test]
