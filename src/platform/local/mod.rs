@@ -82,8 +82,9 @@ impl Local {
         }
     }
 
-    /// Starts a spare in the background, if none is there or on its way.
-    fn refill(&self, engine: Engine) {
+    /// Starts a spare in the background, if none is there or on its way; not before `first` has imported PySpark,
+    /// since the statement that it was opened for would share two cores with both.
+    fn refill(&self, engine: Engine, first: Arc<Live>) {
         if !self.keep_spare || self.closing.load(Ordering::SeqCst) {
             return;
         }
@@ -97,12 +98,20 @@ impl Local {
         let (spare, closing) = (self.spare.clone(), self.closing.clone());
         let workshop = self.workshop.clone();
         tokio::spawn(async move {
+            if let Err(e) = first.worker.ready().await {
+                tracing::debug!(error = %e, "the spare waited for a worker in vain");
+            }
+            drop(first);
             let tag = Tag::for_session(&SessionId::random());
-            let started = Live::start(&workshop, &engine, &tag).await;
+            let closed = || closing.load(Ordering::SeqCst);
+            let started = match closed() {
+                true => None,
+                false => Some(Live::start(&workshop, &engine, &tag).await),
+            };
             let next = match started {
-                Ok(live) if !closing.load(Ordering::SeqCst) => Spare::Ready(Arc::new(live)),
-                Ok(_) => Spare::None,
-                Err(e) => {
+                Some(Ok(live)) if !closed() => Spare::Ready(Arc::new(live)),
+                Some(Ok(_)) | None => Spare::None,
+                Some(Err(e)) => {
                     tracing::warn!(error = %e, "no spare worker");
                     Spare::None
                 }
@@ -139,8 +148,8 @@ impl Platform for Local {
         self.sessions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(session.id.clone(), live);
-        self.refill(engine);
+            .insert(session.id.clone(), live.clone());
+        self.refill(engine, live);
         Ok(())
     }
 
