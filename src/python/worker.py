@@ -5,14 +5,14 @@ a cell (cell.py), typed tables (values.py), what Sail answers differently from S
 
 Started as `python -u -I worker.py --tag TAG --parent PID --memory-bytes N`; descriptor 0 is the control
 channel (JSON lines, both directions), 1 and 2 are pipes that the parent drains: text output, never
-protocol.
+protocol. PySpark is imported when the parent says so: it makes the Spark session first, which takes twice
+as long beside the import.
 """
 
 import argparse
 import ctypes
 import fcntl
 import gc
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -133,6 +133,7 @@ def start_engine(channel: Channel) -> Any:
     """Starts the Sail server and says where it listens: SQL needs no more than that."""
     # Its log goes to descriptor 2, which is the user's; only what went wrong belongs there.
     os.environ.setdefault("RUST_LOG", "error")
+    import pysail
     from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer("127.0.0.1", 0)
@@ -143,7 +144,7 @@ def start_engine(channel: Channel) -> Any:
     channel.send(
         event="listening",
         port=address[1],
-        engine=f"Sail {importlib.metadata.version('pysail')}",
+        engine=f"Sail {pysail.__version__}",
         pid=os.getpid(),
     )
     return server
@@ -226,6 +227,8 @@ def main() -> None:
     try:
         server = start_engine(channel)
         threading.Thread(target=channel.read, name="sparklease-channel", daemon=True).start()
+        if channel.requests.get()["op"] != "import":
+            _os_exit(0)
         for name in ("values", "tables"):
             load(name)
         streams = load("streams")

@@ -68,6 +68,7 @@ class Worker:
         self.session = str(uuid.uuid4())
         self.listening = self.message()
         self.listening_after = time.monotonic() - started
+        self.channel.sendall(b'{"op": "import"}\n')
         self.ready = self.message()
         self.ready_after = time.monotonic() - started
 

@@ -85,8 +85,9 @@ impl Local {
         }
     }
 
-    /// Starts a spare in the background, if none is there or on its way.
-    fn refill(&self, engine: Engine) {
+    /// Starts a spare in the background, if none is there or on its way; not before `first` has imported PySpark,
+    /// since the statement that it was opened for would share two cores with both.
+    fn refill(&self, engine: Engine, first: Arc<Live>) {
         if !self.keep_spare {
             return;
         }
@@ -96,6 +97,17 @@ impl Local {
         }
         let (spare, workshop) = (self.spare.clone(), self.workshop.clone());
         *place = Spare::Starting(tokio::spawn(async move {
+            if let Err(e) = first.worker.ready().await {
+                tracing::debug!(error = %e.code(), "the spare waited for a worker in vain");
+            }
+            drop(first);
+            let wanted = |place: &Mutex<Spare>| {
+                let place = place.lock().unwrap_or_else(PoisonError::into_inner);
+                matches!(*place, Spare::Starting(_))
+            };
+            if !wanted(&spare) {
+                return None;
+            }
             let tag = Tag::for_session(&SessionId::random());
             let live = match Live::start(&workshop, &engine, &tag).await {
                 Ok(live) => Some(Arc::new(live)),
@@ -143,17 +155,17 @@ impl Platform for Local {
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
             match sessions.as_mut() {
                 Some(sessions) => {
-                    sessions.insert(session.id.clone(), live);
-                    None
+                    sessions.insert(session.id.clone(), live.clone());
+                    false
                 }
-                None => Some(live),
+                None => true,
             }
         };
-        if let Some(live) = refused {
+        if refused {
             live.kill().await;
             return Err(Error::new(Code::Cancelled, "the server is shutting down"));
         }
-        self.refill(engine);
+        self.refill(engine, live);
         Ok(())
     }
 
@@ -205,7 +217,7 @@ impl Platform for Local {
     }
 
     async fn shutdown(&self) {
-        let mut all: Vec<Arc<Live>> = {
+        let all: Vec<Arc<Live>> = {
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
             sessions.take().unwrap_or_default().into_values().collect()
         };
@@ -213,19 +225,22 @@ impl Platform for Local {
             &mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner),
             Spare::Closed,
         );
-        match spare {
-            Spare::Ready(live) => all.push(live),
+        // The spare may be waiting for one of the sessions: these go first.
+        futures::future::join_all(all.iter().map(|live| live.kill())).await;
+        let spare = match spare {
+            Spare::Ready(live) => Some(live),
             Spare::Starting(task) => {
                 let stop = task.abort_handle();
-                match tokio::time::timeout(START_OVER, task).await {
-                    Ok(started) => all.extend(started.ok().flatten()),
-                    // Dropped half-way, its worker is killed too.
-                    Err(_) => stop.abort(),
-                }
+                let started = tokio::time::timeout(START_OVER, task).await;
+                // Dropped half-way, its worker is killed too.
+                stop.abort();
+                started.ok().and_then(Result::ok).flatten()
             }
-            Spare::None | Spare::Closed => {}
+            Spare::None | Spare::Closed => None,
+        };
+        if let Some(live) = spare {
+            live.kill().await;
         }
-        futures::future::join_all(all.iter().map(|live| live.kill())).await;
     }
 }
 

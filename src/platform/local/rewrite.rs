@@ -45,11 +45,7 @@ pub(crate) fn rewrite(text: &str) -> Result<Rewritten, Error> {
     let Some(tokens) = cut(text) else {
         return unchanged();
     };
-    // What stands in a setting is a value, whatever it looks like.
-    let sets = tokens.first().is_some_and(|first| is_any(first, &["SET", "RESET"]));
-    if !sets {
-        gaps::check(&tokens)?;
-    }
+    gaps::check(&tokens)?;
     let Some(tokens) = single(tokens) else {
         return unchanged();
     };

@@ -73,6 +73,7 @@ impl Live {
                 ("spark.sql.sources.default", "delta"),
             ])
             .await?;
+        worker.import().await?;
         Ok(Self {
             worker,
             spark,

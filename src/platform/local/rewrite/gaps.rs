@@ -124,6 +124,10 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), Error> {
             return Err(unsupported(what, hint));
         }
     }
+    // What stands behind a SET is a value, whatever it looks like.
+    if begins(tokens, &["SET"]) {
+        return Ok(());
+    }
     check_alter_table(tokens)?;
     check_describe(tokens)?;
     check_create_like(tokens)?;
