@@ -48,7 +48,7 @@ pub(super) fn sql() -> Map<String, Value> {
     object(
         &json!({
             "sql": {"type": "string"},
-            "params": {"anyOf": [{"type": "object"}, {"type": "array", "items": {}}], "description": "{\"name\": value} for :name, [value] for ?."},
+            "params": {"anyOf": [{"type": "object"}, {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}}], "description": "{\"name\": value} for :name, [value] for ?."},
             "files": {"type": "object", "additionalProperties": {"type": "string"}, "description": "{\"view\": \"path\"}"},
             "target": target(),
             "session": session(),
