@@ -305,7 +305,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 64 / 256, ..ProptestConfig::default() })]
         #[test]
         fn pages_of_any_size_give_the_rows_in_order(
             sizes in prop::collection::vec(0u64..700, 1..8), step in 1u64..900
