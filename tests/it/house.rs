@@ -137,6 +137,10 @@ fn arrows_between_modules_point_down() {
         if ["lib", "main"].contains(&from) {
             continue;
         }
+        // A file of tests at the top is no room of the map, and shows nothing to others.
+        if source.is_test && row(from).is_none() {
+            continue;
+        }
         if row(from).is_none() {
             problems.push(format!("{}: {from} has no row in the map", source.path));
         }
@@ -311,23 +315,20 @@ fn every_tool_that_a_skill_names_exists_and_each_tool_is_named() {
     assert_eq!(named, tools, "the skills name every tool");
 }
 
+/// What stands in the first column of a table that begins with `code`.
 #[test]
-fn every_code_that_a_skill_names_exists() {
-    let codes: BTreeSet<String> = Code::ALL.iter().map(|c| c.as_str().to_owned()).collect();
-    let (tools, contract) = (tools(), contract());
+fn every_code_that_a_skill_explains_exists() {
+    let codes: Vec<&str> = Code::ALL.iter().map(|c| c.as_str()).collect();
     let mut problems = Vec::new();
     let mut named = 0;
     for (path, text) in skills() {
-        for word in text::quoted_identifiers(&text) {
-            if codes.contains(&word) {
-                named += 1;
-            } else if word.contains('_') && !tools.contains(&word) && !contract.contains(&word) {
-                problems.push(format!(
-                    "{path}: `{word}` is no code, tool, argument or field"
-                ));
+        for word in text::first_column(&text, "code") {
+            named += 1;
+            if !codes.contains(&word.as_str()) {
+                problems.push(format!("{path}: there is no code {word}"));
             }
         }
     }
-    none(&problems, "a skill names a code that is not there");
-    assert!(named > 0, "the skills name no code");
+    none(&problems, "a skill explains a code that is not there");
+    assert!(named > 0, "no skill has a table of codes");
 }

@@ -66,7 +66,10 @@ impl Source {
             if let Some(after) = cfg_test(&self.code, at)
                 && let Some((name, Piece::Sign(_, ';'))) = declared(&self.code, after)
             {
-                found.push(format!("{}::{name}", self.module));
+                found.push(match self.module.as_str() {
+                    "lib" | "main" => name,
+                    module => format!("{module}::{name}"),
+                });
             }
         }
         found
@@ -191,18 +194,21 @@ pub(super) fn identifiers(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a Markdown text shows as code within a line and is one lower-case identifier.
-pub(super) fn quoted_identifiers(text: &str) -> Vec<String> {
-    let mut fenced = false;
+/// The code in the first cells of each Markdown table whose first column has this title.
+pub(super) fn first_column(text: &str, title: &str) -> Vec<String> {
     let mut found = Vec::new();
+    let (mut in_table, mut wanted) = (false, false);
     for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if !fenced {
-            let code = line.split('`').skip(1).step_by(2);
-            let plain =
-                |w: &&str| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-            found.extend(code.filter(plain).map(str::to_owned));
+        let cell = line.strip_prefix('|').and_then(|l| l.split('|').next());
+        let Some(cell) = cell.map(str::trim) else {
+            in_table = false;
+            continue;
+        };
+        if !in_table {
+            (in_table, wanted) = (true, cell == title);
+        } else if wanted {
+            let code = cell.split('`').skip(1).step_by(2);
+            found.extend(code.map(str::to_owned));
         }
     }
     found
@@ -434,5 +440,7 @@ fn comments_are_gone_and_texts_and_code_are_told_apart() {
         .collect();
     assert_eq!(texts, ["livy", "x", "fa", "bric"]);
     assert_eq!(words("LivySession_id"), ["livy", "session", "id"]);
+    let tables = "| code | do |\n|---|---|\n| `a_b`, `c` | `d` |\n\n| what | do |\n| `e` | f |";
+    assert_eq!(first_column(tables, "code"), ["a_b", "c"]);
     assert!(source.code_words().contains(&(6, "d".to_owned(), false)));
 }
