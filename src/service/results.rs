@@ -357,7 +357,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 64 / 256, ..ProptestConfig::default() })]
         #[test]
         fn doubles_come_back_bit_by_bit(bits in any::<u64>()) {
             let value = f64::from_bits(bits);

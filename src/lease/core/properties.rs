@@ -429,7 +429,7 @@ fn story(acts: Vec<(u8, u8, u16)>, gently: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: ProptestConfig::default().cases * 300 / 256, ..ProptestConfig::default() })]
 
     #[test]
     fn every_story_keeps_the_promises(
@@ -441,7 +441,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: ProptestConfig::default().cases * 60 / 256, ..ProptestConfig::default() })]
 
     /// Fewer, equal and more sessions than owners; statements end in random order.
     #[test]
@@ -489,7 +489,7 @@ prop_assert_eq!(world.ever.len(), opened_by_half);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::with_cases(4) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_iters: 200, cases: ProptestConfig::default().cases * 4 / 256, ..ProptestConfig::default() })]
 
     #[test]
     fn ten_thousand_steps_keep_the_promises(

@@ -1,5 +1,5 @@
 //! The input schemas, written out: small, object-rooted, closed, and without what some clients' dialects refuse
-//! (union types, formats, references).
+//! (lists of types, arrays without items, formats, references).
 
 use serde_json::{Map, Value, json};
 
@@ -48,7 +48,7 @@ pub(super) fn sql() -> Map<String, Value> {
     object(
         &json!({
             "sql": {"type": "string"},
-            "params": {"type": ["object", "array"], "description": "{\"name\": value} for :name, [value] for ?."},
+            "params": {"anyOf": [{"type": "object"}, {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}}], "description": "{\"name\": value} for :name, [value] for ?."},
             "files": {"type": "object", "additionalProperties": {"type": "string"}, "description": "{\"view\": \"path\"}"},
             "target": target(),
             "session": session(),

@@ -1,3 +1,5 @@
+//! Which texts only read, and with what reason the rest is refused.
+
 use proptest::prelude::*;
 use rstest::rstest;
 

@@ -1,3 +1,5 @@
+//! What is rewritten, what is left alone, and that rewriting never panics.
+
 use proptest::prelude::*;
 use rstest::rstest;
 

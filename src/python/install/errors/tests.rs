@@ -1,3 +1,5 @@
+//! Each cause of a failed installation names the command that helps; credentials are never repeated.
+
 use std::path::PathBuf;
 
 use super::super::words::read;

@@ -1,3 +1,5 @@
+//! Processes of the installer: their environment, their output, their deadline.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use rstest::rstest;

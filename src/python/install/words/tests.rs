@@ -1,3 +1,5 @@
+//! The words of pip and uv, as recorded, and what they are understood as.
+
 use rstest::rstest;
 
 use super::*;

@@ -1,0 +1,74 @@
+"""What a tool's structured content may hold: the contract of the tools as closed JSON schemas."""
+
+# The contract, closed: a field that is not here is a field that nobody promised.
+COLUMN = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "type": {"type": "string"}},
+    "required": ["name", "type"],
+    "additionalProperties": False,
+}
+STATEMENT = {
+    "type": "object",
+    "properties": {
+        "status": {"enum": ["queued", "running", "succeeded", "cancelled"]},
+        "statement": {"type": "string", "pattern": "^st_"},
+        "target": {"type": "string"},
+        "session": {"type": "string"},
+        "elapsed_s": {"type": "number", "minimum": 0},
+        "columns": {"type": "array", "items": COLUMN},
+        "row_count": {"type": "integer", "minimum": 0},
+        "truncated": {"type": "boolean"},
+        "text": {"type": "string"},
+        "redactions": {"type": "integer", "minimum": 0},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+        "next": {"type": "string"},
+    },
+    "required": ["status", "statement", "target", "elapsed_s"],
+    "additionalProperties": False,
+}
+SESSION = {
+    "type": "object",
+    "properties": {
+        "session": {"type": ["string", "null"]},
+        "target": {"type": "string"},
+        "state": {"enum": ["opening", "free", "busy", "closing", "lost"]},
+        "opened_s": {"type": "number", "minimum": 0},
+        "idle_s": {"type": "number", "minimum": 0},
+        "cost_s": {"type": "number", "minimum": 0},
+        "statements": {"type": "integer", "minimum": 0},
+        "reason": {"type": "string"},
+    },
+    "required": ["session", "target", "state", "opened_s", "idle_s", "cost_s", "statements"],
+    "additionalProperties": False,
+}
+SESSIONS = {
+    "type": "object",
+    "properties": {"sessions": {"type": "array", "items": SESSION}, "next": {"type": "string"}},
+    "required": ["sessions"],
+    "additionalProperties": False,
+}
+FAILURE = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string", "pattern": "^[a-z_]+$"},
+        "message": {"type": "string", "minLength": 1},
+        "hint": {"type": "string", "minLength": 1},
+        "retryable": {"type": "boolean"},
+        "retry_after_s": {"type": "integer", "minimum": 0},
+        "error_id": {"type": "string", "minLength": 1},
+        "statement": {"type": "string", "pattern": "^st_"},
+        "details": {
+            "type": "object",
+            "properties": {
+                "error_class": {"type": "string"},
+                "sqlstate": {"type": "string"},
+                "line": {"type": "integer"},
+                "column": {"type": "integer"},
+                "traceback": {"type": "string"},
+            },
+            "additionalProperties": False,
+        },
+    },
+    "required": ["code", "message", "hint", "retryable", "error_id"],
+    "additionalProperties": False,
+}
