@@ -9,4 +9,3 @@
 )]
 
 mod clients;
-mod house;
