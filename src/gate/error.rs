@@ -6,11 +6,15 @@ use super::answer::{Answer, Ask, Draft, error_id_of, fitting, retry_words};
 use super::clean;
 use super::limit::{Limits, cut_middle, shares, shortened};
 use super::redact::{Redactor, cut_place};
-use super::statement::{WARNING_CHARS, dropped_note};
+use super::statement::dropped_note;
 use crate::model::{Code, Details, Error, Image, StatementId, StatementView};
 
 /// The longest hint, in characters: one sentence with a call.
 const HINT_CHARS: usize = 600;
+
+/// Warnings that are shown beside a failure, and the longest of them, in characters: the failure comes first.
+const WARNINGS: usize = 4;
+const WARNING_CHARS: usize = 160;
 
 /// The longest error class, in characters.
 const CLASS_CHARS: usize = 160;
@@ -111,10 +115,15 @@ impl Prepared {
 
     /// What the statement gave before it failed: warnings and counts as notes, figures as they are.
     fn shown_before(&mut self, redactor: &Redactor, view: &StatementView) -> Vec<Image> {
-        for warning in &view.warnings {
+        for warning in view.warnings.iter().take(WARNINGS) {
             let text = redactor.redact(warning).map(clean::line).into_string();
             let text = shortened(text, WARNING_CHARS);
             self.notes.push(format!("warning: {text}"));
+        }
+        if view.warnings.len() > WARNINGS {
+            let more = view.warnings.len() - WARNINGS;
+            self.notes
+                .push(format!("{more} more warnings are left out"));
         }
         let mut images = view.images.clone();
         images.retain(|image| !redactor.shows(&image.bytes));

@@ -13,7 +13,7 @@ use crate::model::{Error, Image, Page, StatementState, StatementView};
 const WORDS_CHARS: usize = 160;
 
 /// The longest warning, in characters.
-pub(super) const WARNING_CHARS: usize = 500;
+const WARNING_CHARS: usize = 500;
 
 /// Further tables that share one answer; more would leave none of them room for its rows.
 const FURTHER_TABLES: usize = 8;

@@ -336,7 +336,10 @@ fn sources() -> String {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path
+                .extension()
+                .is_some_and(|ending| ending == "rs" || ending == "py")
+            {
                 text.push_str(&std::fs::read_to_string(path).unwrap());
             }
         }

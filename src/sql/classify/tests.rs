@@ -480,7 +480,7 @@ fn refusals_read_well() {
     insta::assert_snapshot!(shown("drop table t"), @"`DROP` does not begin a statement that only reads | Use run_sql for statements that change something.");
     insta::assert_snapshot!(shown("select 1; select 2"), @"more than one statement | Pass one statement per call, without a `;` inside.");
     insta::assert_snapshot!(shown("select * from parquet.`/data/x`"), @r#"a file read as a table | Pass the file by the "files" argument: files={"orders": "orders.csv"}, and select from orders."#);
-    insta::assert_snapshot!(shown("select * from delta.orders"), @"a name after `delta.`, which may be a file | Write the catalog before a schema of this name: spark_catalog.schema.table.");
+    insta::assert_snapshot!(shown("select * from delta.orders"), @r#"a name after `delta.`, which may be a file | Write the catalog before a schema of this name (catalog.schema.table), or pass a file by "files"."#);
     insta::assert_snapshot!(shown("select reflect('a', 'b')"), @"the function `reflect`, which runs any Java method | Use run_sql for statements that change something.");
     insta::assert_snapshot!(shown("select * form t"), @"a text that does not parse: found `form`, expected end of statement | Correct the text, or use run_sql if it is right.");
     insta::assert_snapshot!(shown("select '${env:HOME}'"), @r#"`${`, which Spark replaces by configuration and environment values | Pass values by the "params" argument."#);
