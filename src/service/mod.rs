@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::drive::Waits;
@@ -18,7 +18,7 @@ use self::statements::{Phase, Record, Statements};
 use crate::lease::{LeaseHandle, OpenRequest};
 use crate::model::{
     Code, Details, Error, OwnerId, Progress, Result, SessionInfo, SessionName, StatementId,
-    StatementState, StatementView, TargetName,
+    StatementState, StatementView, Stream, TargetName,
 };
 use crate::platform::{Params, Platform, Reporter, Statement, Work};
 use crate::sql::{self, Verdict};
@@ -67,6 +67,9 @@ pub(crate) struct Service {
     parts: Arc<Parts>,
     statements: Statements,
 }
+
+/// Printed output as it comes, raw: all of it, while what is kept is cut. A reader that is slow slows the code down.
+pub(crate) type Tap = mpsc::Sender<(Stream, String)>;
 
 /// Where and how a statement is to run.
 #[derive(Clone, Debug, Default)]
@@ -233,10 +236,10 @@ impl Service {
             files,
             reads,
         };
-        Ok(self.start(owner, name, target, place, work, true))
+        Ok(self.start(owner, name, target, place, work, drive::Keep::OneResult))
     }
 
-    /// Starts a piece of Python and returns at once.
+    /// Starts a piece of Python and returns at once. `tap` gets what it prints.
     ///
     /// # Errors
     /// `not_found` (target), `policy_denied`.
@@ -245,6 +248,7 @@ impl Service {
         owner: &OwnerId,
         place: &Place,
         code: String,
+        tap: Option<Tap>,
     ) -> Result<Waiting> {
         let name = self.target_of(owner, place).await?;
         let (name, target) = self.target(name.as_ref())?;
@@ -253,7 +257,7 @@ impl Service {
             code,
             keep_namespace: place.session.is_some(),
         };
-        Ok(self.start(owner, name, target, place, work, false))
+        Ok(self.start(owner, name, target, place, work, drive::Keep::Results(tap)))
     }
 
     fn start(
@@ -263,7 +267,7 @@ impl Service {
         target: &Target,
         place: &Place,
         work: Work,
-        one_result: bool,
+        keep: drive::Keep,
     ) -> Waiting {
         let engine = &target.platform.capability().engine;
         let record = self
@@ -287,7 +291,7 @@ impl Service {
             record.clone(),
             self.parts.lease.clone(),
             statement,
-            one_result,
+            keep,
             waits,
         ));
         Waiting { record, phase }
