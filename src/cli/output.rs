@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -17,6 +17,10 @@ use crate::model::{Code, Error, Result, Retry};
 
 /// From this width on a table's cells are wrapped; a terminal that says less (some say 0) gets long lines.
 const MIN_WIDTH: u16 = 40;
+
+/// A line under the header and no other.
+const HEADER_LINE: TableStyle =
+    presets::NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
 
 /// Takes the secrets out of a text. The gate makes it.
 pub(crate) type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -109,6 +113,16 @@ impl Output {
         self.write(&self.stdout, text)
     }
 
+    /// A heading within the answer, to stdout: bold on a terminal.
+    pub(crate) fn heading(&self, text: &str) -> Result<()> {
+        if !self.stdout.terminal {
+            return self.text(text);
+        }
+        let text = (self.redact)(text);
+        self.stdout
+            .write(&format!("\u{1b}[1m{}\u{1b}[0m\n", visible(&text)))
+    }
+
     /// Bytes that a program will read, to stdout as they are: a generated script has no secret and no escape.
     pub(crate) fn script(&self, text: &str) -> Result<()> {
         self.stdout.write(text)
@@ -187,7 +201,7 @@ impl Output {
         let (columns, cells) = rows.cells();
         let mut table = Table::new();
         table
-            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .load_style(HEADER_LINE)
             .set_header(columns.iter().map(|column| column.name.as_str()));
         if table.width().is_some_and(|width| width >= MIN_WIDTH) {
             table.set_content_arrangement(ContentArrangement::Dynamic);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::shot::Shot;
-use super::sql::RowFormat;
+use super::sql::{MAX_ROWS, RowFormat};
 use crate::model::{Batch, Code, Error, Image, Page, Result, StatementView};
 
 /// A folder with more figures than this has another problem.
@@ -163,11 +163,17 @@ fn truncation(shot: &Shot<'_>, view: &StatementView, page: &Page) -> Result<()> 
     if !page.more_unkept {
         return Ok(());
     }
+    let shown = page.batch.rows.len();
+    let more = if shown as u64 >= shot.rows {
+        format!("print more with `--max-rows N` (up to {MAX_ROWS})")
+    } else {
+        format!(
+            "they are too large: raise `targets.{}.limits.bytes` in the configuration",
+            view.target
+        )
+    };
     shot.output.warning(&format!(
-        "only the first {} rows are shown, there are more; ask for them with `--max-rows N`, or aggregate in the statement \
-         (size is limited too, by targets.{}.limits.bytes)",
-        page.batch.rows.len(),
-        view.target
+        "only the first {shown} rows are shown, there are more; {more}, or aggregate in the statement"
     ))
 }
 

@@ -36,10 +36,10 @@ const AHEAD: usize = 16;
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let code = source::read(&args.file).await?;
     let mut loaded = context.load()?;
-    let target = args.common.prepare(&mut loaded, context)?;
+    let (target, rows) = args.common.prepare(&mut loaded, context)?;
     let folder = args.output.unwrap_or_default();
     let folder = context.environment.working_folder().join(folder);
-    let shot = Shot::start(context, &loaded)?;
+    let shot = Shot::start(context, &loaded, rows)?;
     let place = args.common.place(target);
     // One JSON document has the output in it.
     let (sender, tap) = mpsc::channel(AHEAD);

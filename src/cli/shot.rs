@@ -19,17 +19,22 @@ use crate::service::Waiting;
 /// What is over sooner shows no progress: it would only flicker, or fill a log.
 const QUIET_FOR: Duration = Duration::from_millis(700);
 
+/// The same where nobody watches: a script's log need not say that each statement runs.
+const QUIET_IN_A_LOG_FOR: Duration = Duration::from_secs(5);
+
 /// How often a progress is looked at: smooth to the eye, no load.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What a shell takes for "ended by Ctrl-C": 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Everything that one statement needs.
 pub(super) struct Shot<'a> {
     pub(super) app: App,
     pub(super) owner: OwnerId,
     pub(super) output: &'a Output,
+    /// Rows that were asked for.
+    pub(super) rows: u64,
     stop: CancellationToken,
 }
 
@@ -38,7 +43,7 @@ impl<'a> Shot<'a> {
     ///
     /// # Errors
     /// `configuration_invalid` when our folders cannot be made.
-    pub(super) fn start(context: &'a Context, loaded: &Loaded) -> Result<Self> {
+    pub(super) fn start(context: &'a Context, loaded: &Loaded, rows: u64) -> Result<Self> {
         let app = App::start(loaded, &context.secrets)?;
         if loaded.origin("server.log") == "flag --log" {
             logging::start(loaded, app.gate());
@@ -47,6 +52,7 @@ impl<'a> Shot<'a> {
             app,
             owner: OwnerId::random(),
             output: &context.output,
+            rows,
             stop: stop_on_signals()?,
         })
     }
@@ -64,7 +70,11 @@ impl<'a> Shot<'a> {
         let mut printed = Printed::default();
         let mut bar = Some(Bar::new(self.output));
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let show_from = Instant::now() + QUIET_FOR;
+        let quiet_for = match self.output.notes_on_terminal() {
+            true => QUIET_FOR,
+            false => QUIET_IN_A_LOG_FOR,
+        };
+        let show_from = Instant::now() + quiet_for;
         let mut asked = false;
         loop {
             let live = tap.is_some();
@@ -143,6 +153,13 @@ fn in_words_of_commands(error: Error) -> Error {
             "Ask for less, or allow more time: `--timeout 2h`, up to limits.statement of the target.",
         ),
         Code::SessionLost => error.hint("Run the command again; it opens a new session."),
+        Code::StatementFailed => {
+            let hint = error.hint_text();
+            let hint = hint
+                .replace("call the tool again", "run the command again")
+                .replace("call run_pyspark again", "run the command again");
+            error.hint(hint)
+        }
         _ => error,
     }
 }

@@ -16,7 +16,7 @@ use crate::platform::Params;
 use crate::service::{Place, SqlCall};
 
 /// Rows that one result may have here: the most that the configuration allows to be kept.
-const MAX_ROWS: u64 = 1_000_000;
+pub(super) const MAX_ROWS: u64 = 1_000_000;
 
 /// Arguments of `sql`.
 #[derive(Clone, Debug, clap::Args)]
@@ -85,11 +85,15 @@ impl Common {
         })
     }
 
-    /// Fits the settings to this one statement, and says where it runs.
+    /// Fits the settings to this one statement, and says where it runs and how many rows are printed.
     ///
     /// # Errors
     /// `not_found`; `invalid_argument` for a time that the target does not allow.
-    pub(super) fn prepare(&self, loaded: &mut Loaded, context: &Context) -> Result<TargetName> {
+    pub(super) fn prepare(
+        &self,
+        loaded: &mut Loaded,
+        context: &Context,
+    ) -> Result<(TargetName, u64)> {
         let settings = &mut loaded.settings;
         // Nothing comes after this statement.
         settings.engine.spare = false;
@@ -128,7 +132,8 @@ impl Common {
             None if context.output.on_terminal() => settings.server.rows,
             None => limits.rows,
         };
-        Ok(name)
+        let rows = limits.rows;
+        Ok((name, rows))
     }
 
     /// Where and how the statement runs.
@@ -201,11 +206,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
         args.text
     };
     let mut loaded = context.load()?;
-    let target = args.common.prepare(&mut loaded, context)?;
+    let (target, rows) = args.common.prepare(&mut loaded, context)?;
     let files = files(&args.files, context, &mut loaded)?;
     let params = params(args.params)?;
     let reads_only = loaded.settings.access(&target) == Access::ReadOnly;
-    let shot = Shot::start(context, &loaded)?;
+    let shot = Shot::start(context, &loaded, rows)?;
     let call = SqlCall {
         sql: text,
         params,
