@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use self::client::{Entry, Syntax, quoted};
@@ -16,7 +17,7 @@ use crate::config::Environment;
 use crate::model::{Code, Error, Result};
 use crate::sys::files::replace_file;
 
-pub(crate) use self::client::Client;
+use self::client::Client;
 
 /// Arguments of `install`.
 #[derive(Clone, Debug, clap::Args)]
@@ -62,6 +63,52 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode> {
         context.output.text(&plan.advice()?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How to connect each client, and one entry in full.
+///
+/// # Errors
+/// `internal` where this binary's path is not known.
+pub(super) fn invitation(context: &Context) -> Result<String> {
+    let binary = std::env::current_exe().map_err(|error| {
+        Error::internal(format!("the path of this binary is not known: {error}"))
+            .source_error(error)
+    })?;
+    let mut text = String::new();
+    for client in Client::value_variants() {
+        let args = Args {
+            client: *client,
+            write: true,
+            name: "sparklease".to_owned(),
+            project: None,
+        };
+        let plan = Plan::new(&args, &context.environment, &binary, context.flags.config())?;
+        text += &format!("   {:18}  {}\n", client.label(), plan.own_command());
+        if *client == Client::ClaudeCode
+            && let Some(command) = plan.entry.add_command(false)
+        {
+            text += &format!("   {:18}  or: {command}\n", "");
+        }
+    }
+    let plan = Plan::new(
+        &Args {
+            client: Client::Cursor,
+            write: false,
+            name: "sparklease".to_owned(),
+            project: None,
+        },
+        &context.environment,
+        &binary,
+        context.flags.config(),
+    )?;
+    text += &format!(
+        "\n   What is written, for example into {}:\n",
+        plan.file.display()
+    );
+    for line in plan.entry.text()?.lines() {
+        text += &format!("     {line}\n");
+    }
+    Ok(text)
 }
 
 /// The name ends up in tool names and in the keys of files.

@@ -11,10 +11,14 @@ mod logging;
 mod mcp;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod sessions;
+mod shot;
+mod source;
 mod sql;
 mod tour;
+mod words;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -26,8 +30,8 @@ use crate::config::{Environment, Flags, Loaded};
 use crate::gate::{self, Gate};
 use crate::model::{Code, Error, Result, SecretRegistry};
 use clap::{CommandFactory, Parser, Subcommand};
-pub(crate) use output::{Output, Redact};
-pub(crate) use progress::Bar;
+use output::{Output, Redact};
+use progress::Bar;
 
 /// Spark for AI assistants: SQL and PySpark on leased sessions that are always deleted.
 #[derive(Debug, Parser)]
@@ -59,7 +63,7 @@ struct Shared {
     /// What is logged to stderr: off, error, warn, info, debug, trace, or a list like info,sparklease::lease=debug.
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
-    /// Print no notes and no progress.
+    /// Print no notes and no progress; warnings and errors stay.
     #[arg(long, short, global = true)]
     quiet: bool,
 }
@@ -199,7 +203,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<ExitCode> {
         }
         Command::Sql(args) => sql::run(args, context).await,
         Command::Run(args) => run::run(args, context).await,
-        Command::Sessions(args) => sessions::run(args, context).await,
+        Command::Sessions(args) => sessions::run(args, context),
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Config(args) => config::run(args, context),
         Command::Engine(args) => engine::run(args, context).await,

@@ -8,14 +8,19 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::gate::{Redacted, Rows};
 use crate::model::{Code, Error, Result, Retry};
 
 /// From this width on a table's cells are wrapped; a terminal that says less (some say 0) gets long lines.
 const MIN_WIDTH: u16 = 40;
+
+/// A line under the header and no other.
+const HEADER_LINE: TableStyle =
+    presets::NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
 
 /// Takes the secrets out of a text. The gate makes it.
 pub(crate) type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -108,9 +113,34 @@ impl Output {
         self.write(&self.stdout, text)
     }
 
+    /// A heading within the answer, to stdout: bold on a terminal.
+    pub(crate) fn heading(&self, text: &str) -> Result<()> {
+        if !self.stdout.terminal {
+            return self.text(text);
+        }
+        let text = (self.redact)(text);
+        self.stdout
+            .write(&format!("\u{1b}[1m{}\u{1b}[0m\n", visible(&text)))
+    }
+
     /// Bytes that a program will read, to stdout as they are: a generated script has no secret and no escape.
     pub(crate) fn script(&self, text: &str) -> Result<()> {
         self.stdout.write(text)
+    }
+
+    /// What the gate gave out, to stdout as it stands: rows and documents, whose values must stay exact.
+    pub(crate) fn exact(&self, text: &Redacted) -> Result<()> {
+        self.stdout.write(text.as_str())
+    }
+
+    /// What a user's code wrote to its stderr, as the gate gave it out.
+    pub(crate) fn exact_to_stderr(&self, text: &Redacted) -> Result<()> {
+        self.stderr.write(text.as_str())
+    }
+
+    /// Something that must be known to trust the answer, to stderr, also with `--quiet`.
+    pub(crate) fn warning(&self, text: &str) -> Result<()> {
+        self.write(&self.stderr, &format!("warning: {text}"))
     }
 
     /// Something beside the answer, to stderr: what was done, what to do next. `--quiet` drops it.
@@ -164,6 +194,34 @@ impl Output {
             text += &line(row.iter().map(|cell| escaped(cell)).collect());
         }
         self.text(&text)
+    }
+
+    /// A result's rows on a terminal: the names as they are, numbers to the right, NULL as such.
+    pub(crate) fn rows(&self, rows: &Rows) -> Result<()> {
+        let (columns, cells) = rows.cells();
+        let mut table = Table::new();
+        table
+            .load_style(HEADER_LINE)
+            .set_header(columns.iter().map(|column| column.name.as_str()));
+        if table.width().is_some_and(|width| width >= MIN_WIDTH) {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
+        for row in &cells {
+            table.add_row(row.iter().map(|cell| cell.unwrap_or("NULL")));
+        }
+        for (at, column) in columns.iter().enumerate() {
+            if let Some(shown) = table
+                .column_mut(at)
+                .filter(|_| is_number(&column.data_type))
+            {
+                shown.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let lines: Vec<_> = table
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect();
+        self.stdout.write(&(lines.join("\n") + "\n"))
     }
 
     /// An error, to stderr: `error[code]: message` and `hint: …`, or with `--json` the fields that tools see.
@@ -246,6 +304,15 @@ impl Output {
         };
         sink.write(&format!("{text}{end}"))
     }
+}
+
+/// Spark's own spelling.
+fn is_number(data_type: &str) -> bool {
+    let name = data_type.split('(').next().unwrap_or_default();
+    [
+        "tinyint", "smallint", "int", "bigint", "float", "double", "decimal",
+    ]
+    .contains(&name)
 }
 
 /// The exit code of an error: 2 for usage and configuration, else 1.

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Context, sql};
-use crate::model::{Error, Result};
+use tokio::sync::mpsc;
+
+use super::shot::Shot;
+use super::{Context, report, source, sql};
+use crate::model::Result;
 
 /// Arguments of `run`.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,7 +29,32 @@ pub(crate) struct Args {
     pub common: sql::Common,
 }
 
+/// Pieces of output that wait to be printed: enough not to slow the code down by every write of ours.
+const AHEAD: usize = 16;
+
 /// Runs the code.
-pub(crate) async fn run(_args: Args, _context: &Context) -> Result<ExitCode> {
-    Err(Error::internal("not wired"))
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let code = source::read(&args.file).await?;
+    let mut loaded = context.load()?;
+    let (target, rows) = args.common.prepare(&mut loaded, context)?;
+    let folder = args.output.unwrap_or_default();
+    let folder = context.environment.working_folder().join(folder);
+    let shot = Shot::start(context, &loaded, rows)?;
+    let place = args.common.place(target);
+    // One JSON document has the output in it.
+    let (sender, tap) = mpsc::channel(AHEAD);
+    let (sender, tap) = match context.output.is_json() {
+        true => (None, None),
+        false => (Some(sender), Some(tap)),
+    };
+    let ended = async {
+        let service = shot.app.service();
+        let waiting = service
+            .start_python(&shot.owner, &place, code, sender)
+            .await?;
+        let view = shot.wait(waiting, tap).await?;
+        report::python(&shot, &view, args.common.row_format(context), &folder)
+    };
+    let ended = ended.await;
+    shot.end(ended).await
 }

@@ -1,13 +1,22 @@
 //! `sparklease sql`: one statement, its rows on stdout. How its arguments are read is here too.
 
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Context;
-use crate::model::{Error, Result};
+use super::shot::Shot;
+use super::{Context, report, source};
+use crate::config::{Access, Loaded};
+use crate::model::{Code, Error, Result, TargetName};
+use crate::platform::Params;
+use crate::service::{Place, SqlCall};
+
+/// Rows that one result may have here: the most that the configuration allows to be kept.
+pub(super) const MAX_ROWS: u64 = 1_000_000;
 
 /// Arguments of `sql`.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,8 +52,8 @@ pub(crate) struct Common {
     /// How rows are printed [default: table on a terminal, csv in a pipe, json with --json].
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<RowFormat>,
-    /// Rows to print at most [default: the configuration's server.rows].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Rows to print at most [default: server.rows of the configuration on a terminal, limits.rows in a pipe].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_ROWS))]
     pub max_rows: Option<u64>,
     /// How long the statement may run: 90s, 5m [default: the target's limits.statement].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -74,6 +83,66 @@ impl Common {
         } else {
             RowFormat::Csv
         })
+    }
+
+    /// Fits the settings to this one statement, and says where it runs and how many rows are printed.
+    ///
+    /// # Errors
+    /// `not_found`; `invalid_argument` for a time that the target does not allow.
+    pub(super) fn prepare(
+        &self,
+        loaded: &mut Loaded,
+        context: &Context,
+    ) -> Result<(TargetName, u64)> {
+        let settings = &mut loaded.settings;
+        // Nothing comes after this statement.
+        settings.engine.spare = false;
+        let name = match &self.target {
+            Some(name) => TargetName::new(name.clone()),
+            None => settings.default_target.clone(),
+        };
+        let names: Vec<&str> = settings.targets.keys().map(TargetName::as_str).collect();
+        let names = names.join(", ");
+        let Some(target) = settings.targets.get_mut(&name) else {
+            return Err(Error::new(
+                Code::NotFound,
+                format!("there is no target {:?}", name.as_str()),
+            )
+            .hint(format!(
+                "The targets are: {names}; `sparklease config path` says where they are configured."
+            )));
+        };
+        let limits = &mut target.limits;
+        if let Some(timeout) = self.timeout.filter(|timeout| *timeout > limits.statement) {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!(
+                    "--timeout {} is longer than the {} that the target {name} allows",
+                    humantime::format_duration(timeout),
+                    humantime::format_duration(limits.statement)
+                ),
+            )
+            .hint(format!(
+                "Ask for less, or raise `targets.{name}.limits.statement` in the configuration."
+            )));
+        }
+        // The engine is asked for no more rows than are printed, and one more to know that there are more.
+        limits.rows = match self.max_rows {
+            Some(rows) => rows,
+            None if context.output.on_terminal() => settings.server.rows,
+            None => limits.rows,
+        };
+        let rows = limits.rows;
+        Ok((name, rows))
+    }
+
+    /// Where and how the statement runs.
+    pub(super) fn place(&self, target: TargetName) -> Place {
+        Place {
+            target: Some(target),
+            session: None,
+            timeout: self.timeout,
+        }
     }
 }
 
@@ -130,8 +199,101 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Runs the statement.
-pub(crate) async fn run(_args: Args, _context: &Context) -> Result<ExitCode> {
-    Err(Error::internal("not wired"))
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let text = if args.text == "-" {
+        source::read(Path::new("-")).await?
+    } else {
+        args.text
+    };
+    let mut loaded = context.load()?;
+    let (target, rows) = args.common.prepare(&mut loaded, context)?;
+    let files = files(&args.files, context, &mut loaded)?;
+    let params = params(args.params)?;
+    let reads_only = loaded.settings.access(&target) == Access::ReadOnly;
+    let shot = Shot::start(context, &loaded, rows)?;
+    let call = SqlCall {
+        sql: text,
+        params,
+        files,
+        roots: Vec::new(),
+        reads_only,
+    };
+    let place = args.common.place(target);
+    let ended = async {
+        let waiting = shot
+            .app
+            .service()
+            .start_sql(&shot.owner, &place, call)
+            .await?;
+        let view = shot.wait(waiting, None).await?;
+        report::rows(&shot, &view, args.common.row_format(context))
+    };
+    let ended = ended.await;
+    shot.end(ended).await
+}
+
+/// Each file under its view's name; its folder is allowed, since a person named it.
+fn files(
+    named: &[NamedFile],
+    context: &Context,
+    loaded: &mut Loaded,
+) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    let mut problems = Vec::new();
+    let mut code = Code::NotFound;
+    for file in named {
+        let shown = file.path.display();
+        match context
+            .environment
+            .working_folder()
+            .join(&file.path)
+            .canonicalize()
+        {
+            Err(error) => problems.push(match error.kind() {
+                ErrorKind::NotFound => format!("{shown} is not there"),
+                _ => format!("{shown} cannot be read: {error}"),
+            }),
+            Ok(real) => {
+                loaded
+                    .settings
+                    .files
+                    .allowed
+                    .extend(real.parent().map(Path::to_owned));
+                let Some(text) = real.to_str() else {
+                    code = Code::InvalidArgument;
+                    problems.push(format!("{shown} has a path that is not UTF-8"));
+                    continue;
+                };
+                if files.insert(file.name.clone(), text.to_owned()).is_some() {
+                    code = Code::InvalidArgument;
+                    problems.push(format!("{shown}: the view {} is there already", file.name));
+                }
+            }
+        }
+    }
+    if problems.is_empty() {
+        return Ok(files);
+    }
+    Err(Error::new(code, problems.join("; ")).hint(
+        "Give each file as `--file PATH` or `--file NAME=PATH`, relative to the working folder.",
+    ))
+}
+
+fn params(given: Vec<(String, Value)>) -> Result<Params> {
+    if given.is_empty() {
+        return Ok(Params::None);
+    }
+    let mut params = BTreeMap::new();
+    for (name, value) in given {
+        if params.insert(name.clone(), value).is_some() {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("the parameter {name} is given twice"),
+            )
+            .hint("Give each `--param NAME=VALUE` once."));
+        }
+    }
+    Ok(Params::Named(params))
 }
 
 #[cfg(test)]

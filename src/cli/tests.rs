@@ -78,7 +78,7 @@ fn without_a_command_a_terminal_gets_help() {
               info,sparklease::lease=debug
 
       -q, --quiet
-              Print no notes and no progress
+              Print no notes and no progress; warnings and errors stay
 
       -h, --help
               Print help (see a summary with '-h')
@@ -112,7 +112,7 @@ fn a_usage_error_is_2_on_stderr_and_json_on_request() {
     );
     assert_eq!((code, stdout.as_str()), (ExitCode::from(2), ""));
     insta::assert_snapshot!(stderr, @r#"
-    {"code":"invalid_argument","message":"invalid value '0' for '--max-rows <N>': 0 is not in 1..18446744073709551615","hint":"Run `sparklease --help`, or `sparklease COMMAND --help`.","retryable":false}
+    {"code":"invalid_argument","message":"invalid value '0' for '--max-rows <N>': 0 is not in 1..=1000000","hint":"Run `sparklease --help`, or `sparklease COMMAND --help`.","retryable":false}
     "#);
 }
 

@@ -15,8 +15,5 @@ mod units;
 pub(crate) use load::{Flags, Loaded, load};
 pub(crate) use paths::{Environment, Paths, create_private_folder};
 pub(crate) use schema::schema;
-pub(crate) use settings::{
-    Access, Engine, Files, Limits, LogFormat, Platform, Server, Settings, Target,
-};
-pub(crate) use show::{Row, rows};
-pub(crate) use units::ByteSize;
+pub(crate) use settings::{Access, LOCAL, LogFormat, Platform, Settings};
+pub(crate) use show::rows;

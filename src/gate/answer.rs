@@ -99,11 +99,6 @@ impl Answer {
         self.is_error
     }
 
-    /// Text, structured content and figures, owned.
-    pub(crate) fn into_parts(self) -> (String, Value, Vec<Image>) {
-        (self.text, self.structured, self.images)
-    }
-
     /// Bytes of text and structured content together.
     pub(super) fn bytes(&self) -> usize {
         self.text.len() + self.structured.to_string().len()

@@ -10,6 +10,8 @@ pub(crate) struct Limits {
     pub(crate) answer_bytes: usize,
     /// Characters of one cell. Default 500.
     pub(crate) cell_chars: usize,
+    /// Characters of a column's name, and of its type. Default 128: a struct's type can be pages long.
+    pub(crate) name_chars: usize,
     /// Whether the structured content repeats the text, for clients that show only one of the two. Default true.
     pub(crate) structured_copy: bool,
 }
@@ -39,6 +41,7 @@ impl Default for Limits {
         Self {
             answer_bytes: 24 * 1024,
             cell_chars: 500,
+            name_chars: 128,
             structured_copy: true,
         }
     }

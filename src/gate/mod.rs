@@ -9,6 +9,7 @@ mod error;
 mod limit;
 mod redact;
 mod render;
+mod rows;
 mod session;
 mod statement;
 #[cfg(test)]
@@ -19,10 +20,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub(crate) use answer::{Answer, Ask, Cursor, error_id_of};
 pub(crate) use limit::Limits;
-pub(crate) use redact::{RedactStream, Redacted, Redaction};
+pub(crate) use redact::{RedactStream, Redacted};
+pub(crate) use rows::Rows;
 pub(crate) use writer::Writer;
 
-use crate::model::{Error, SecretRegistry, SessionInfo, StatementId, StatementView};
+use crate::model::{Batch, Error, Image, SecretRegistry, SessionInfo, StatementId, StatementView};
 use redact::Redactor;
 
 /// The one exit. Cheap to clone; all clones share what they know.
@@ -47,6 +49,21 @@ impl Gate {
     /// A text for people: secrets out, control characters escaped, ANSI sequences gone. Not limited in size.
     pub(crate) fn text(&self, text: &str) -> Redacted {
         self.redactor().redact(text).map(clean::block)
+    }
+
+    /// A whole result, for the command line: every row, nothing cut. `clean` for a terminal.
+    pub(crate) fn rows(&self, batch: &Batch, clean: bool) -> Rows {
+        Rows::new(&self.redactor(), batch, clean)
+    }
+
+    /// A JSON document, for the command line.
+    pub(crate) fn document(&self, value: &serde_json::Value) -> Redacted {
+        rows::document(&self.redactor(), value)
+    }
+
+    /// A figure's bytes, unless they show a secret.
+    pub(crate) fn image<'i>(&self, image: &'i Image) -> Option<&'i [u8]> {
+        (!self.redactor().shows(&image.bytes)).then_some(&*image.bytes)
     }
 
     /// A statement in its present state. A failed one is a failure (`is_error`), in the words of [`Gate::failure`]
@@ -83,6 +100,11 @@ impl Gate {
     /// The rest of a growing text.
     pub(crate) fn finish(&self, stream: &mut RedactStream) -> Redacted {
         stream.finish(&self.redactor())
+    }
+
+    /// What the gate gave out, for a terminal: ANSI sequences gone, control characters escaped.
+    pub(crate) fn for_terminal(&self, text: Redacted) -> Redacted {
+        text.map(clean::block)
     }
 
     /// The tables for what is known now, built anew if the registry has grown.

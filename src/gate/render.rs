@@ -11,9 +11,6 @@ use super::limit::{Limits, cut_chars, shortened};
 use super::redact::{Redaction, Redactor, add_counts};
 use crate::model::{Batch, Cell, Column, Format};
 
-/// The longest name or type of a column that is shown, in characters: a struct's type can be pages long.
-const NAME_CHARS: usize = 128;
-
 /// No answer cuts cells shorter than this to make a row fit; it shows fewer columns instead.
 const SHORTEST_CELL: usize = 16;
 
@@ -54,6 +51,17 @@ impl Table {
         batch: &Batch,
         counts: &mut Vec<Redaction>,
     ) -> Self {
+        Self::with_cells(redactor, limits, batch, counts, true)
+    }
+
+    /// The same; without `clean` the cells keep characters that nobody sees.
+    pub(super) fn with_cells(
+        redactor: &Redactor,
+        limits: &Limits,
+        batch: &Batch,
+        counts: &mut Vec<Redaction>,
+        clean: bool,
+    ) -> Self {
         // A column takes a third of the answer at most and `COLUMN_BYTES` at least, a cell one byte of its row.
         let width = batch
             .columns
@@ -67,7 +75,7 @@ impl Table {
             .collect();
         add_counts(counts, &redactor.redact_neighbours(&mut texts));
         for text in texts {
-            *text = shortened(clean::line(text), NAME_CHARS);
+            *text = shortened(clean::line(text), limits.name_chars);
         }
 
         let mut rows: Vec<Vec<Shown>> = batch
@@ -106,7 +114,7 @@ impl Table {
             }
         }
         for cell in rows.iter_mut().flatten() {
-            if let Some(text) = &mut cell.text {
+            if let Some(text) = cell.text.as_mut().filter(|_| clean) {
                 *text = clean::cell(text);
             }
         }
@@ -203,6 +211,40 @@ impl Table {
         }
     }
 
+    /// All rows, without a head.
+    pub(super) fn lines(&self, limits: &Limits, format: Format) -> String {
+        let mut lines = String::new();
+        for row in &self.rows {
+            write_row(
+                &mut lines,
+                format,
+                row.iter(),
+                limits.cell_chars,
+                usize::MAX,
+            );
+        }
+        lines
+    }
+
+    /// The rows' texts; `None` is NULL.
+    pub(super) fn cells(&self) -> Vec<Vec<Option<&str>>> {
+        self.rows
+            .iter()
+            .map(|row| row.iter().map(|cell| cell.text.as_deref()).collect())
+            .collect()
+    }
+
+    /// The rows as JSON values.
+    pub(super) fn values(&self) -> Vec<Value> {
+        let value = |cell: &Shown| match &cell.text {
+            None => Value::Null,
+            Some(text) if cell.json => serde_json::from_str(text).unwrap_or_default(),
+            Some(text) => Value::from(text.as_str()),
+        };
+        let values = |row: &Vec<Shown>| row.iter().map(value).collect();
+        self.rows.iter().map(values).collect()
+    }
+
     fn head(&self, format: Format, columns: usize) -> String {
         let shown = || self.columns(columns);
         match format {
@@ -260,7 +302,7 @@ fn shown(redactor: &Redactor, cell: &Cell, counts: &mut Vec<Redaction>) -> Shown
 }
 
 /// The value with each string in it redacted.
-fn leaves(redactor: &Redactor, value: &Value, counts: &mut Vec<Redaction>) -> Value {
+pub(super) fn leaves(redactor: &Redactor, value: &Value, counts: &mut Vec<Redaction>) -> Value {
     let mut text = |text: &str| {
         let redacted = redactor.redact(text);
         add_counts(counts, redacted.counts());
@@ -319,7 +361,7 @@ fn write_row<'c>(
 }
 
 /// RFC 4180; the empty string is quoted, since NULL is bare, and so is what a reader could take for a comment.
-fn csv_cell(line: &mut String, text: &str) {
+pub(super) fn csv_cell(line: &mut String, text: &str) {
     let special = |c: char| matches!(c, ',' | '"' | '\n' | '\r');
     if text.is_empty() || text.contains(special) || text.starts_with('#') {
         line.push('"');

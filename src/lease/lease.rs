@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::actor::Message;
 use super::core::{self, WaiterId};
 use crate::model::{Event, OwnerId, SessionName, StatementId, TargetName};
-use crate::platform::{Capability, Platform, RemoteSession, Statement};
+use crate::platform::{Platform, RemoteSession, Statement};
 
 /// How a lease ended, as its holder knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,11 +54,6 @@ impl Lease {
     /// Why the session is dead, as far as is known; see [`Platform::lost`].
     pub(crate) fn lost(&self) -> Option<String> {
         self.platform.lost(&self.session)
-    }
-
-    /// What the session's platform can do.
-    pub(crate) fn capability(&self) -> &Capability {
-        self.platform.capability()
     }
 
     /// Gives the session back. An acquire that is sent afterwards by the same task finds it free.

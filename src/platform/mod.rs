@@ -18,8 +18,6 @@ use crate::model::{Event, Progress, Result, SessionId, StatementId, Tag};
 /// What differs between platforms, as data: no platform's name appears above this folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Capability {
-    /// Its sessions die with our process, so that they need no ledger row and no guardian.
-    pub dies_with_parent: bool,
     /// Local files can be read as temp views.
     pub local_files: bool,
     /// Sessions cost money while they are open.

@@ -48,7 +48,7 @@ impl Current {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Told {
-    Listening { port: u16, engine: String },
+    Listening { port: u16 },
     Ready,
     Failed { message: String },
     Started { nonce: String },
@@ -99,7 +99,7 @@ pub(super) async fn read_text(
 pub(super) async fn read_control(
     mut control: BufReader<tokio::net::unix::OwnedReadHalf>,
     current: Current,
-    listening: watch::Sender<Option<(u16, String)>>,
+    listening: watch::Sender<Option<u16>>,
     ready: watch::Sender<Imported>,
 ) {
     loop {
@@ -118,8 +118,8 @@ pub(super) async fn read_control(
             Some(Ok(Some(envelope))) => Some(CellEvent::Answer(Box::new(envelope))),
             Some(Err(e)) => Some(CellEvent::Broken(e)),
             Some(Ok(None)) | None => match serde_json::from_str::<Told>(&line) {
-                Ok(Told::Listening { port, engine }) => {
-                    listening.send_replace(Some((port, engine)));
+                Ok(Told::Listening { port }) => {
+                    listening.send_replace(Some(port));
                     None
                 }
                 Ok(Told::Ready) => {

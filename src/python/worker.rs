@@ -90,7 +90,6 @@ pub(crate) enum CellEvent {
 pub(crate) struct Worker {
     pid: u32,
     port: u16,
-    engine: String,
     control: AsyncMutex<tokio::net::unix::OwnedWriteHalf>,
     current: Current,
     exited: watch::Receiver<Option<Exit>>,
@@ -164,11 +163,11 @@ impl Worker {
         ));
         tokio::spawn(watch_exit(child, pid, drain.clone(), exit_sender));
 
-        let (port, engine) = tokio::select! {
+        let port = tokio::select! {
             biased;
             Some(Err(message)) = imported(ready.clone()) => return Err(no_start(&message, &drain)),
-            seen = listening.wait_for(Option::is_some) => match seen.ok().and_then(|s| s.clone()) {
-                Some(seen) => seen,
+            seen = listening.wait_for(Option::is_some) => match seen.ok().and_then(|port| *port) {
+                Some(port) => port,
                 None => return Err(no_start("it closed its control channel", &drain)),
             },
             exit = gone(exited.clone()) => return Err(no_start(&exit.reason, &drain)),
@@ -183,7 +182,6 @@ impl Worker {
         Ok(Self {
             pid,
             port,
-            engine,
             control: AsyncMutex::new(write),
             current,
             exited,
@@ -199,11 +197,6 @@ impl Worker {
     /// Where its engine listens, on loopback.
     pub(crate) fn port(&self) -> u16 {
         self.port
-    }
-
-    /// The engine in words: `Sail 0.7.2`.
-    pub(crate) fn engine(&self) -> &str {
-        &self.engine
     }
 
     /// Why it is gone, if it is.

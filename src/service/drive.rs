@@ -8,9 +8,10 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
+use super::Tap;
 use super::statements::{Record, Statements};
 use crate::lease::{AcquireRequest, Lease, LeaseHandle, Outcome};
-use crate::model::{Code, End, Error, Event, Progress, Result, Retry, StatementState};
+use crate::model::{Code, End, Error, Event, Result, Retry, StatementState};
 use crate::platform::{CANCEL_BOUND, Reporter, Statement};
 
 /// How long a statement may take.
@@ -24,18 +25,27 @@ pub(super) struct Waits {
     pub(super) statement: Duration,
 }
 
+/// What becomes of what a statement gives.
+#[derive(Debug)]
+pub(super) enum Keep {
+    /// All rows are one result: SQL.
+    OneResult,
+    /// Each table is a result; who reads the output as it comes, if anybody.
+    Results(Option<Tap>),
+}
+
 /// Runs a statement to its end.
 pub(super) async fn drive(
     statements: Statements,
     record: Arc<Record>,
     lease: LeaseHandle,
     statement: Statement,
-    one_result: bool,
+    keep: Keep,
     waits: Waits,
 ) {
     let work = async {
         match acquire(&record, &lease, waits).await {
-            Ok(Some(lease)) => run(&statements, &record, lease, statement, one_result, waits).await,
+            Ok(Some(lease)) => run(&statements, &record, lease, statement, keep, waits).await,
             Ok(None) => End::Cancelled,
             Err(e) => End::Failed(e),
         }
@@ -126,7 +136,7 @@ async fn run(
     record: &Record,
     lease: Lease,
     statement: Statement,
-    one_result: bool,
+    keep: Keep,
     waits: Waits,
 ) -> End {
     record.update(|phase| {
@@ -141,7 +151,15 @@ async fn run(
             event = events.next() => match event {
                 Some(Event::End { end, session_lost }) => break (end, session_lost),
                 Some(event) => {
-                    if let Err(e) = keep(statements, record, event, one_result)
+                    if let (Event::Text { stream, text }, Keep::Results(Some(tap))) = (&event, &keep) {
+                        tokio::select! {
+                            _ = tap.send((*stream, text.clone())) => {}
+                            // A reader that stands still must not hold up a cancel.
+                            () = record.cancel.cancelled() => {}
+                            () = sleep_until(deadline) => {}
+                        }
+                    }
+                    if let Err(e) = keep_event(statements, record, event, matches!(keep, Keep::OneResult))
                         && ending == Ending::No
                     {
                         // The rows have no place: the work is stopped, and the reason is the statement's.
@@ -217,7 +235,12 @@ fn time_is_up(limit: Duration) -> Error {
     .hint("Ask for less, or pass a larger timeout_s (up to limits.statement of the target).")
 }
 
-fn keep(statements: &Statements, record: &Record, event: Event, one_result: bool) -> Result<()> {
+fn keep_event(
+    statements: &Statements,
+    record: &Record,
+    event: Event,
+    one_result: bool,
+) -> Result<()> {
     match event {
         Event::Started => {}
         Event::Progress(progress) => record.update(|phase| phase.progress = Some(progress)),

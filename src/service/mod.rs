@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::drive::Waits;
@@ -18,7 +18,7 @@ use self::statements::{Phase, Record, Statements};
 use crate::lease::{LeaseHandle, OpenRequest};
 use crate::model::{
     Code, Details, Error, OwnerId, Progress, Result, SessionInfo, SessionName, SessionPhase,
-    StatementId, StatementState, StatementView, Tag, TargetName,
+    StatementId, StatementState, StatementView, Stream, Tag, TargetName,
 };
 use crate::platform::{Params, Platform, RemoteSession, Reporter, Statement, Work};
 use crate::sql::{self, Verdict};
@@ -69,6 +69,9 @@ pub(crate) struct Service {
     parts: Arc<Parts>,
     statements: Statements,
 }
+
+/// Printed output as it comes, raw: all of it, while what is kept is cut. A reader that is slow slows the code down.
+pub(crate) type Tap = mpsc::Sender<(Stream, String)>;
 
 /// Where and how a statement is to run.
 #[derive(Clone, Debug, Default)]
@@ -236,10 +239,10 @@ impl Service {
             keep_views: place.session.is_some(),
             reads,
         };
-        Ok(self.start(owner, name, target, place, work, true))
+        Ok(self.start(owner, name, target, place, work, drive::Keep::OneResult))
     }
 
-    /// Starts a piece of Python and returns at once.
+    /// Starts a piece of Python and returns at once. `tap` gets what it prints.
     ///
     /// # Errors
     /// `not_found` (target), `policy_denied`.
@@ -248,6 +251,7 @@ impl Service {
         owner: &OwnerId,
         place: &Place,
         code: String,
+        tap: Option<Tap>,
     ) -> Result<Waiting> {
         let name = self.target_of(owner, place).await?;
         let (name, target) = self.target(name.as_ref())?;
@@ -256,7 +260,7 @@ impl Service {
             code,
             keep_namespace: place.session.is_some(),
         };
-        Ok(self.start(owner, name, target, place, work, false))
+        Ok(self.start(owner, name, target, place, work, drive::Keep::Results(tap)))
     }
 
     fn start(
@@ -266,7 +270,7 @@ impl Service {
         target: &Target,
         place: &Place,
         work: Work,
-        one_result: bool,
+        keep: drive::Keep,
     ) -> Waiting {
         let engine = &target.platform.capability().engine;
         let record = self
@@ -291,7 +295,7 @@ impl Service {
             record.clone(),
             self.parts.lease.clone(),
             statement,
-            one_result,
+            keep,
             waits,
         ));
         Waiting { record, phase }

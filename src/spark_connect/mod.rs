@@ -18,6 +18,7 @@ pub(crate) use rows::{Decoder, RowCap};
 #[allow(
     unreachable_pub,
     missing_docs,
+    dead_code,
     unused_qualifications,
     clippy::all,
     clippy::pedantic,

@@ -8,5 +8,5 @@ mod name;
 mod rules;
 mod tree;
 
-pub(crate) use classify::{Read, Refusal, Verdict, classify};
+pub(crate) use classify::{Verdict, classify};
 pub(crate) use name::check_name;

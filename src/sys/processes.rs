@@ -13,8 +13,14 @@ pub(crate) const TAG_PREFIX: &str = "sparklease-se_";
 pub(crate) struct WorkerProcess {
     /// Its process id.
     pub pid: u32,
-    /// The process that started it: a server or a command of ours.
+    /// Its parent now: a server or a command of ours.
     pub parent: Option<u32>,
+    /// The process that started it, also when it is gone.
+    pub started_by: Option<u32>,
+    /// The parent's command line; `None` when it is gone.
+    pub parent_command: Option<String>,
+    /// The process that started it is gone, so that nobody will end it.
+    pub left_behind: bool,
     /// The tag in its command line.
     pub tag: String,
     /// Seconds since its start.
@@ -50,11 +56,26 @@ pub(crate) fn workers() -> Result<Vec<WorkerProcess>> {
         .filter(|p| p.user_id() == user.as_ref())
         .filter_map(|p| {
             let words: Vec<_> = p.cmd().iter().map(|w| w.to_string_lossy()).collect();
-            let flag = words.iter().position(|w| w == "--tag")?;
-            let tag = words.get(flag + 1)?;
+            let after = |flag: &str| {
+                let at = words.iter().position(|word| word == flag)?;
+                words.get(at + 1)
+            };
+            let tag = after("--tag")?;
+            let parent = p.parent();
+            let starter: Option<u32> = after("--parent").and_then(|pid| pid.parse().ok());
+            let command = parent.and_then(|pid| system.process(pid)).map(|parent| {
+                let words = parent
+                    .cmd()
+                    .iter()
+                    .map(|w| w.to_string_lossy().into_owned());
+                words.collect::<Vec<_>>().join(" ")
+            });
             tag.starts_with(TAG_PREFIX).then(|| WorkerProcess {
                 pid: p.pid().as_u32(),
-                parent: p.parent().map(sysinfo::Pid::as_u32),
+                parent: parent.map(sysinfo::Pid::as_u32),
+                parent_command: command,
+                started_by: starter,
+                left_behind: starter.is_some() && starter != parent.map(sysinfo::Pid::as_u32),
                 tag: tag.to_string(),
                 age_s: p.run_time(),
                 memory_bytes: p.memory(),
@@ -77,6 +98,11 @@ pub(crate) fn interrupt(process: u32) {
     if let Some(pid) = pid(process) {
         let _ = rustix::process::kill_process(pid, Signal::INT);
     }
+}
+
+/// Whether a process has this id, running or ended and not yet waited for.
+pub(crate) fn is_there(process: u32) -> bool {
+    pid(process).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
 }
 
 fn pid(raw: u32) -> Option<Pid> {

@@ -53,6 +53,14 @@ impl Redacted {
         &self.text
     }
 
+    /// What was put together from redacted parts, where they were counted already.
+    pub(in crate::gate) fn of(text: String) -> Self {
+        Self {
+            text,
+            counts: Vec::new(),
+        }
+    }
+
     /// The text, owned.
     pub(crate) fn into_string(self) -> String {
         self.text

@@ -47,7 +47,6 @@ pub(super) struct Fake {
 impl Fake {
     pub(super) fn new(open: Gate, close: Gate) -> Self {
         let capability = Capability {
-            dies_with_parent: true,
             local_files: false,
             costs_money: false,
             engine: "fake".to_owned(),

@@ -77,7 +77,7 @@ pub(super) async fn python(
     args.finish()?;
     let waiting = server
         .service
-        .start_python(&server.owner, &place, code)
+        .start_python(&server.owner, &place, code, None)
         .await?;
     wait(server, waiting, wish, context).await
 }

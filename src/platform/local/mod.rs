@@ -52,7 +52,6 @@ impl Local {
     pub(crate) fn new(installer: Installer, workshop: Workshop, keep_spare: bool) -> Self {
         Self {
             capability: Capability {
-                dies_with_parent: true,
                 local_files: true,
                 costs_money: false,
                 engine: ENGINE.to_owned(),

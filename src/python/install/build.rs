@@ -12,7 +12,7 @@ use super::interpreter::{self, Interpreter};
 use super::progress::Meter;
 use super::run::{self, Ended, Environment};
 use super::words::{self, Cause};
-use super::{Engine, lockfile};
+use super::{Engine, SAID, lockfile};
 use crate::model::{Progress, Result};
 
 /// Imports everything once: a missing system library shows here and not in the first session. Bytecode is written on the way.
@@ -25,6 +25,8 @@ pub(super) struct Build<'a> {
     pub(super) environment: Environment,
     pub(super) wheels: Option<&'a Path>,
     pub(super) only: Option<&'a Path>,
+    /// Also where an engine is there already.
+    pub(super) anew: bool,
     pub(super) deadline: Instant,
     /// What the deadline was counted as, for its error.
     pub(super) within: Duration,
@@ -100,6 +102,7 @@ impl Build<'_> {
 
     async fn attempt(&self, way: &Way, meter: &mut Meter<'_>) -> Result<Engine, Failure> {
         if let (Some(asked), Way::Uv(_, Some(found)) | Way::Pip(found)) = (self.only, way)
+            && !self.anew
             && let Some(engine) = self.folder.adopt(found, asked)
         {
             return Ok(engine);
@@ -260,11 +263,11 @@ impl Build<'_> {
         command: Command,
         meter: &mut Meter<'_>,
     ) -> Result<(), Failure> {
-        let cause = match run::run(command, self.deadline, meter).await {
+        let (cause, said) = match run::run(command, self.deadline, meter).await {
             Ended::Well => return Ok(()),
             Ended::TooLate => return Err(errors::too_late(meter.phase(), self.within).into()),
-            Ended::Badly(output) => words::read(&output),
-            Ended::NotStarted(words) => Cause::Other(words),
+            Ended::Badly(output) => (words::read(&output), output),
+            Ended::NotStarted(words) => (Cause::Other(words.clone()), words),
         };
         let may_be_the_installers = cause.may_be_the_installers(self.wheels.is_some());
         let about = About {
@@ -275,7 +278,7 @@ impl Build<'_> {
             python: version,
         };
         Err(Failure {
-            error: errors::failed(cause, about),
+            error: errors::failed(cause, about).with(SAID, said),
             may_be_the_installers,
         })
     }
@@ -292,7 +295,7 @@ impl Build<'_> {
             Ended::Well => Ok(()),
             Ended::TooLate => Err(errors::too_late(meter.phase(), self.within)),
             Ended::Badly(words) | Ended::NotStarted(words) => {
-                Err(errors::does_not_load(&words, version))
+                Err(errors::does_not_load(&words, version).with(SAID, words))
             }
         }
     }

@@ -33,6 +33,9 @@ const WAIT_WITHIN: Duration = Duration::from_secs(21 * 60);
 /// The kernel cannot wake a waiter of a file lock without a thread of its own; a look costs one system call.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// The fact of an error that holds the last 200 lines of pip or uv, for who runs the installation by hand.
+pub(crate) const SAID: &str = "said";
+
 /// Makes, finds and removes the local engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Installer {
@@ -80,6 +83,15 @@ pub(crate) enum Status {
         /// Engines that this binary does not use; `remove` deletes them too.
         others: Vec<PathBuf>,
     },
+}
+
+/// What an installation would use.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
+    /// `uv`, which is preferred.
+    pub(crate) uv: Option<PathBuf>,
+    /// The Python and its version, or why none does; uv could still fetch one.
+    pub(crate) python: Result<(PathBuf, String)>,
 }
 
 impl Installer {
@@ -134,7 +146,38 @@ impl Installer {
             return Ok(engine);
         }
         // Boxed: a long future would sit inside every caller's, on the fast path too.
-        Box::pin(self.install(&folder, &report)).await
+        Box::pin(self.install(&folder, &report, false)).await
+    }
+
+    /// The engine, made anew. The one that is there serves until the new one takes its place.
+    ///
+    /// # Errors
+    /// As [`Installer::ensure`].
+    /// # Cancel safety
+    /// As [`Installer::ensure`].
+    pub(crate) async fn again(&self, report: impl Fn(Progress) + Send + Sync) -> Result<Engine> {
+        Box::pin(self.install(&self.folder(), &report, true)).await
+    }
+
+    /// What an installation would use: uv, and a fitting Python with its version. Runs each candidate; installs nothing.
+    ///
+    /// # Cancel safety
+    /// Safe: a probe that runs is killed.
+    pub(crate) async fn means(&self) -> Means {
+        let environment = run::Environment::from(self.variables.iter().cloned());
+        let uv = interpreter::find_uv(&environment).await;
+        let found = interpreter::find(&environment, self.python.as_deref(), uv.is_none()).await;
+        Means {
+            uv,
+            python: found
+                .map(|python| (python.path, python.version))
+                .map_err(|none| errors::no_python(&none, self.python.as_deref())),
+        }
+    }
+
+    /// Room that an installation needs, in bytes.
+    pub(crate) fn room(&self) -> u64 {
+        self.room
     }
 
     /// Deletes all engines, those of other versions too, and says how many there were. Workers that run must have ended.
@@ -157,9 +200,12 @@ impl Installer {
         &self,
         folder: &folder::Folder,
         report: &(dyn Fn(Progress) + Send + Sync),
+        anew: bool,
     ) -> Result<Engine> {
         let _lock = self.lock(folder, report).await?;
-        if let Some((engine, _)) = folder.ready(self.python.as_deref()) {
+        if let Some((engine, _)) = folder.ready(self.python.as_deref())
+            && !anew
+        {
             return Ok(engine);
         }
         let cleaned = folder.clone();
@@ -184,6 +230,7 @@ impl Installer {
             environment: run::Environment::from(self.variables.iter().cloned()),
             wheels: wheels.as_deref(),
             only: self.python.as_deref(),
+            anew,
             deadline: Instant::now() + self.install_within,
             within: self.install_within,
             report,
