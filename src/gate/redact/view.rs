@@ -98,8 +98,14 @@ impl<'a> View<'a> {
     /// The view without ANSI sequences and invisible characters, and with one level of JSON, `\x` and percent
     /// escapes undone. `None` when that changes nothing.
     pub(super) fn decoded(&self) -> Option<View<'static>> {
-        let special = |b: &u8| matches!(*b, 0x1b | b'\\' | b'%') || *b >= 0x80;
-        if !self.bytes.iter().any(special) {
+        // A look at every byte costs a twentieth of the rewriting; accents and `50 %` are not rewritten.
+        let special = |byte: u8| matches!(byte, 0x1b | b'\\' | b'%') || byte >= 0x80;
+        let changed = |at: usize| {
+            let rest = self.bytes.get(at..).unwrap_or_default();
+            !matches!((strip(rest), unescape(rest)), (Token::Keep, Token::Keep))
+        };
+        let mut bytes = self.bytes.iter().enumerate();
+        if !bytes.any(|(at, byte)| special(*byte) && changed(at)) {
             return None;
         }
         Some(
@@ -326,4 +332,34 @@ fn hex_number(digits: &[u8], count: usize) -> Hex {
         }
     }
     Hex::Is(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_undoing_would_change_is_rewritten() {
+        for same in [
+            "plain",
+            "Orléans, 東京, “50 %”",
+            "C:\\Users",
+            "«é»",
+            "%zz",
+            "\\q",
+        ] {
+            assert!(View::raw(same.as_bytes()).decoded().is_none(), "{same}");
+        }
+        for (text, undone) in [
+            ("a%41b", "aAb"),
+            ("é\\u0041", "éA"),
+            ("a\u{200b}b", "ab"),
+            ("\x1b[1mx\x1b[0m", "x"),
+            ("cut\\", "cut\\"),
+        ] {
+            let decoded = View::raw(text.as_bytes()).decoded();
+            let bytes = decoded.map(|view| view.bytes.into_owned());
+            assert_eq!(bytes.as_deref(), Some(undone.as_bytes()), "{text:?}");
+        }
+    }
 }
