@@ -41,13 +41,14 @@ fn eight_clients_never_share_a_session_and_leave_nothing() {
         .env(CHILD, folder.path())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout);
-    println!("{said}");
+    let said = String::from_utf8_lossy(&child.stderr);
     assert!(
         child.status.success(),
         "{said}\n{}",
-        String::from_utf8_lossy(&child.stderr)
+        String::from_utf8_lossy(&child.stdout)
     );
+    // Through our own stderr, so that the runner's log has the figures.
+    std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes()).unwrap();
 }
 
 async fn sequences(folder: &Path) {
@@ -86,10 +87,11 @@ async fn sequences(folder: &Path) {
         memory.push(resident());
     }
     let grown = memory.last().unwrap() - memory.get(memory.len() / 2).unwrap();
-    println!(
-        "{SEQUENCES} sequences, {} sessions, resident memory grew {grown} bytes over the last half: {memory:?}",
+    let figures = format!(
+        "{SEQUENCES} sequences, {} sessions, resident memory grew {grown} bytes over the last half\n",
         owners.len()
     );
+    std::io::Write::write_all(&mut std::io::stderr(), figures.as_bytes()).unwrap();
     assert!(owners.len() >= CLIENTS, "{owners:?}");
     assert!(grown < GROWTH_BYTES, "{grown} bytes: {memory:?}");
     drop(clients);

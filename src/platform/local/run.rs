@@ -138,7 +138,7 @@ async fn interrupt_python(live: Arc<Live>, asked: CancellationToken, stop: Cance
 /// What one plan came to.
 enum Done {
     /// It ran, and gave this relation if it was a command with a result that is still to be executed.
-    Complete(Option<Relation>),
+    Complete(Option<Box<Relation>>),
     /// It was stopped.
     Cancelled,
 }
@@ -318,7 +318,7 @@ impl Running<'_> {
                         return Ok(Done::Complete(None));
                     }
                 }
-                Message::Relation(rows) => relation = Some(*rows),
+                Message::Relation(rows) => relation = Some(rows),
                 Message::Progress(progress) => self.say(Event::Progress(progress)).await,
                 Message::End(Outcome::Complete) => {
                     // A result without rows still has columns.
