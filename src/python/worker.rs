@@ -94,7 +94,6 @@ pub(crate) enum CellEvent {
 pub(crate) struct Worker {
     pid: u32,
     port: u16,
-    engine: String,
     control: AsyncMutex<tokio::net::unix::OwnedWriteHalf>,
     current: Current,
     exited: watch::Receiver<Option<Exit>>,
@@ -120,7 +119,7 @@ struct Running {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Told {
-    Listening { port: u16, engine: String },
+    Listening { port: u16 },
     Ready,
     Failed { message: String },
     Started { nonce: String },
@@ -194,8 +193,8 @@ impl Worker {
             exit_sender,
         ));
 
-        let (port, engine) = tokio::select! {
-            seen = listening.wait_for(Option::is_some) => match seen.ok().and_then(|s| s.clone()) {
+        let port = tokio::select! {
+            seen = listening.wait_for(Option::is_some) => match seen.ok().and_then(|s| *s) {
                 Some(seen) => seen,
                 None => return Err(no_start("it closed its control channel", &drain)),
             },
@@ -211,7 +210,6 @@ impl Worker {
         Ok(Self {
             pid,
             port,
-            engine,
             control: AsyncMutex::new(write),
             current,
             exited,
@@ -227,11 +225,6 @@ impl Worker {
     /// Where its engine listens, on loopback.
     pub(crate) fn port(&self) -> u16 {
         self.port
-    }
-
-    /// The engine in words: `Sail 0.7.2`.
-    pub(crate) fn engine(&self) -> &str {
-        &self.engine
     }
 
     /// Why it is gone, if it is.
@@ -475,7 +468,7 @@ async fn read_text(
 async fn read_control(
     mut control: BufReader<tokio::net::unix::OwnedReadHalf>,
     current: Current,
-    listening: watch::Sender<Option<(u16, String)>>,
+    listening: watch::Sender<Option<u16>>,
     ready: watch::Sender<Imported>,
 ) {
     let mut line = String::new();
@@ -494,8 +487,8 @@ async fn read_control(
             Some(Ok(Some(envelope))) => Some(CellEvent::Answer(Box::new(envelope))),
             Some(Err(e)) => Some(CellEvent::Broken(e)),
             Some(Ok(None)) | None => match serde_json::from_str::<Told>(&line) {
-                Ok(Told::Listening { port, engine }) => {
-                    listening.send_replace(Some((port, engine)));
+                Ok(Told::Listening { port }) => {
+                    listening.send_replace(Some(port));
                     None
                 }
                 Ok(Told::Ready) => {

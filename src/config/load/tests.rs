@@ -10,7 +10,8 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{Access, ByteSize, LogFormat, Platform};
+use crate::config::units::ByteSize;
+use crate::config::{Access, LogFormat, Platform};
 use crate::model::TargetName;
 
 /// A home with this text as its configuration.

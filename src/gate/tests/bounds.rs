@@ -53,7 +53,7 @@ proptest! {
                 .hint(text_of(value, kinds[1]))
                 .details(Details { traceback: Some(text_of(value, kinds[3])), ..Details::default() }));
         }
-        let limits = Limits { answer_bytes, cell_chars, structured_copy };
+        let limits = Limits { answer_bytes, cell_chars, structured_copy, ..Limits::default() };
         let ask = ask([Format::Csv, Format::Markdown, Format::Json][format]);
         let answer = gate(limits).statement(&view, &ask);
         prop_assert!(answer.bytes() <= limits.bytes(), "{} > {}\n{}", answer.bytes(), limits.bytes(), answer.text());
