@@ -72,7 +72,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
                 .collect();
             if !left.is_empty() {
                 context.output.warning(&format!(
-                    "sessions run on it and may fail now: processes {}",
+                    "sessions are open, and fail now if they run on it: processes {}",
                     left.join(", ")
                 ))?;
             }
