@@ -187,6 +187,7 @@ async fn run(
     let target = lease.target.clone();
     let lost = session_lost.is_some();
     lease.release(session_lost.map_or(Outcome::Healthy, Outcome::Lost));
+    let named_lost = named.clone().filter(|_| lost);
     let end = match (end, named) {
         // A name is never bound to another session by itself.
         (End::Failed(e), Some(name)) if lost && e.code() == Code::SessionLost => {
@@ -200,21 +201,30 @@ async fn run(
     match (ending, end, unkept) {
         (_, _, Some(e)) => End::Failed(e),
         (Ending::TimeIsUp, End::Cancelled | End::Failed(_), None) => {
-            End::Failed(time_is_up(waits.statement))
+            let reopen = named_lost
+                .map(|name| format!("open_session(name=\"{name}\", target=\"{target}\")"));
+            End::Failed(time_is_up(waits.statement, reopen.as_deref()))
         }
         (_, end, None) => end,
     }
 }
 
-fn time_is_up(limit: Duration) -> Error {
-    Error::new(
-        Code::Timeout,
-        format!(
-            "the statement did not end within its limit of {} and was cancelled",
-            humantime::format_duration(limit)
+/// `reopen` is the call that opens the named session anew which was lost with the statement.
+fn time_is_up(limit: Duration, reopen: Option<&str>) -> Error {
+    let limit = humantime::format_duration(limit);
+    let ended = format!("the statement did not end within its limit of {limit} and was cancelled");
+    match reopen {
+        None => Error::new(Code::Timeout, ended).hint(
+            "Ask for less, or pass a larger timeout_s (up to limits.statement of the target).",
         ),
-    )
-    .hint("Ask for less, or pass a larger timeout_s (up to limits.statement of the target).")
+        Some(call) => Error::new(
+            Code::Timeout,
+            format!("{ended}; its session had to be ended too, with its variables and temp views"),
+        )
+        .hint(format!(
+            "Call {call} to start it anew; then ask for less, or pass a larger timeout_s."
+        )),
+    }
 }
 
 fn keep(statements: &Statements, record: &Record, event: Event, one_result: bool) -> Result<()> {
