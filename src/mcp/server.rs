@@ -121,13 +121,14 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = tools::find(&request.name, self.service.any_writable()) else {
+            let message = format!(
+                "there is no tool {:?}; the tools are {}",
+                request.name,
+                tools::names(self.service.any_writable()).join(", ")
+            );
             return Err(ErrorData::new(
                 ErrorCode::INVALID_PARAMS,
-                format!(
-                    "there is no tool {:?}; the tools are {}",
-                    request.name,
-                    tools::names(self.service.any_writable()).join(", ")
-                ),
+                self.gate.text(&message).into_string(),
                 None,
             ));
         };
