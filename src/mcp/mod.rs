@@ -1,5 +1,6 @@
 //! The face to assistants: the only place with `rmcp` types.
 
+mod lines;
 mod progress;
 mod roots;
 mod server;
