@@ -10,7 +10,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::statements::{Record, Statements};
 use crate::lease::{AcquireRequest, Lease, LeaseHandle, Outcome};
-use crate::model::{Code, End, Error, Event, Progress, Result, Retry, StatementState};
+use crate::model::{
+    Code, End, Error, Event, Progress, Result, Retry, SessionPhase, StatementState,
+};
 use crate::platform::{CANCEL_BOUND, Reporter, Statement};
 
 /// How long a statement may take.
@@ -71,6 +73,15 @@ fn log(record: &Record) {
     }
 }
 
+/// Whether a wait that ended was for a session that is being opened: a named one may as well be busy.
+async fn on_its_way(record: &Record, lease: &LeaseHandle) -> bool {
+    let Some(name) = record.session.clone() else {
+        return true;
+    };
+    let found = lease.find(record.owner.clone(), name).await;
+    found.is_ok_and(|session| session.phase == SessionPhase::Opening)
+}
+
 /// A lease on a session that is alive as far as is known; `None` when the statement was cancelled before.
 async fn acquire(record: &Record, lease: &LeaseHandle, waits: Waits) -> Result<Option<Lease>> {
     let (report, mut reports) = Reporter::new();
@@ -98,7 +109,11 @@ async fn acquire(record: &Record, lease: &LeaseHandle, waits: Waits) -> Result<O
         let acquired = match acquired {
             Ok(acquired) => acquired,
             // The pool says `timeout` while a session is on its way, and that may take its own time.
-            Err(e) if e.code() == Code::Timeout && deadline < opened_by => {
+            Err(e)
+                if e.code() == Code::Timeout
+                    && deadline < opened_by
+                    && on_its_way(record, lease).await =>
+            {
                 deadline = opened_by;
                 continue;
             }
