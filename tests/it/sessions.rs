@@ -297,9 +297,9 @@ async fn progress_grows_and_says_what_is_going_on() {
     assert!(answer.took >= Duration::from_secs(4));
     let told = server.progress();
     // The first after half a second, the next 3 s later.
-    assert!((2..=3).contains(&told.len()), "{told:?}");
+    assert!(told.len() >= 2, "{told:?}");
     assert!(told.is_sorted_by(|a, b| a.0 < b.0), "{told:?}");
-    assert!(told[1].1.starts_with("running: running, "), "{told:?}");
+    assert!(told[told.len() - 1].1.starts_with("running, "), "{told:?}");
     server.end().await;
 }
 
