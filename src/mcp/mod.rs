@@ -1,6 +1,7 @@
 //! The face to assistants: the only place with `rmcp` types.
 
 mod client;
+mod lines;
 mod progress;
 mod roots;
 mod server;

@@ -12,12 +12,14 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::Value;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::lines::UNREADABLE;
 use super::tools;
 use crate::gate::{Answer, Gate, error_id_of};
-use crate::model::{Code, OwnerId};
+use crate::model::{Code, Error, OwnerId};
 use crate::service::Service;
 
 /// What every client is told once. Short: order of tools, limits, what is not obvious.
@@ -72,7 +74,11 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Answer {
         let arguments = request.arguments.unwrap_or_default();
-        match tools::call(self, tool, arguments, &context).await {
+        let called = match context.meta.get(UNREADABLE).and_then(Value::as_str) {
+            Some(wrong) => Err(unreadable(tool.name, wrong).into()),
+            None => tools::call(self, tool, arguments, &context).await,
+        };
+        match called {
             Ok(answer) => answer,
             Err(failed) => {
                 let error_id = match &failed.statement {
@@ -121,13 +127,14 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = tools::find(&request.name, self.service.any_writable()) else {
+            let message = format!(
+                "there is no tool {:?}; the tools are {}",
+                request.name,
+                tools::names(self.service.any_writable()).join(", ")
+            );
             return Err(ErrorData::new(
                 ErrorCode::INVALID_PARAMS,
-                format!(
-                    "there is no tool {:?}; the tools are {}",
-                    request.name,
-                    tools::names(self.service.any_writable()).join(", ")
-                ),
+                self.gate.text(&message).into_string(),
                 None,
             ));
         };
@@ -149,6 +156,13 @@ impl ServerHandler for Server {
         result.structured_content = Some(answer.structured().clone());
         Ok(result.into())
     }
+}
+
+/// A call whose line was no Unicode.
+fn unreadable(tool: &str, wrong: &str) -> Error {
+    Error::new(Code::InvalidArgument, wrong.to_owned()).hint(format!(
+        "Call {tool} again with its text as UTF-8; put other bytes together in the code, or read them from a file."
+    ))
 }
 
 /// Counts the calls under way, so that the end of input can wait for their answers.

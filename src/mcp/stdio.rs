@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
+use super::lines::Lines;
 
 /// After the end of input, for calls under way: `printf … | sparklease mcp` gets its answers. The Python SDK kills
 /// a server 2 s after it closed the input, and sessions must be gone before.
@@ -35,10 +36,10 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     let ended = CancellationToken::new();
-    let input = Watched {
+    let input = Lines::new(Watched {
         input,
         ended: ended.clone(),
-    };
+    });
     let calls = server.calls();
     let (service, owner) = (server.service.clone(), server.owner.clone());
     let running = tokio::select! {

@@ -158,20 +158,16 @@ pub(super) async fn watch_exit(
     let status = child.wait().await;
     // What the user's code started in the group goes with it.
     processes::kill_group(pid);
-    let reason = match status {
-        Ok(status) => match (status.signal(), status.code()) {
-            (Some(9), _) => {
-                "it was killed (SIGKILL): by a cancel, by the system for want of memory, or by hand"
-                    .to_owned()
-            }
-            (Some(11), _) => "it crashed (segmentation fault)".to_owned(),
-            (Some(6), _) => "it aborted (SIGABRT)".to_owned(),
-            (Some(signal), _) => format!("it was ended by signal {signal}"),
-            (None, Some(code)) => format!("it ended itself with exit code {code}"),
-            (None, None) => "it ended".to_owned(),
+    let exit = match status {
+        Ok(status) => Exit::of(processes::Ended {
+            signal: status.signal(),
+            code: status.code(),
+        }),
+        Err(e) => Exit {
+            reason: format!("its end could not be read ({e})"),
         },
-        Err(e) => format!("its end could not be read ({e})"),
     };
-    tracing::debug!(pid, reason, last_words = drain.len(), "worker ended");
-    exited.send_replace(Some(Exit { reason }));
+    let (reason, last_words) = (&exit.reason, drain.len());
+    tracing::debug!(pid, reason, last_words, "worker ended");
+    exited.send_replace(Some(exit));
 }

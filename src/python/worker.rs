@@ -55,6 +55,23 @@ pub(crate) struct Exit {
     pub reason: String,
 }
 
+impl Exit {
+    pub(super) fn of(ended: processes::Ended) -> Self {
+        let reason = match (ended.signal, ended.code) {
+            (Some(9), _) => {
+                "it was killed (SIGKILL): by a cancel, by the system for want of memory, or by hand"
+                    .to_owned()
+            }
+            (Some(11), _) => "it crashed (segmentation fault)".to_owned(),
+            (Some(6), _) => "it aborted (SIGABRT)".to_owned(),
+            (Some(signal), _) => format!("it was ended by signal {signal}"),
+            (None, Some(code)) => format!("it ended itself with exit code {code}"),
+            (None, None) => "it ended".to_owned(),
+        };
+        Self { reason }
+    }
+}
+
 /// A piece of Python to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
@@ -199,9 +216,10 @@ impl Worker {
         self.port
     }
 
-    /// Why it is gone, if it is.
+    /// Why it is gone, if it is. The kernel is asked too, so that one that died while idle is not used again.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        self.exited.borrow().clone()
+        let known = self.exited.borrow().clone();
+        known.or_else(|| processes::ended(self.pid).map(Exit::of))
     }
 
     /// Waits until it is gone.

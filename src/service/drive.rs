@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Tap;
 use super::statements::{Record, Statements};
 use crate::lease::{AcquireRequest, Lease, LeaseHandle, Outcome};
-use crate::model::{Code, End, Error, Event, Result, Retry, StatementState};
+use crate::model::{Code, End, Error, Event, Result, Retry, SessionPhase, StatementState};
 use crate::platform::{CANCEL_BOUND, Reporter, Statement};
 
 /// How long a statement may take.
@@ -81,6 +81,15 @@ fn log(record: &Record) {
     }
 }
 
+/// Whether a wait that ended was for a session that is being opened: a named one may as well be busy.
+async fn on_its_way(record: &Record, lease: &LeaseHandle) -> bool {
+    let Some(name) = record.session.clone() else {
+        return true;
+    };
+    let found = lease.find(record.owner.clone(), name).await;
+    found.is_ok_and(|session| session.phase == SessionPhase::Opening)
+}
+
 /// A lease on a session that is alive as far as is known; `None` when the statement was cancelled before.
 async fn acquire(record: &Record, lease: &LeaseHandle, waits: Waits) -> Result<Option<Lease>> {
     let (report, mut reports) = Reporter::new();
@@ -108,7 +117,11 @@ async fn acquire(record: &Record, lease: &LeaseHandle, waits: Waits) -> Result<O
         let acquired = match acquired {
             Ok(acquired) => acquired,
             // The pool says `timeout` while a session is on its way, and that may take its own time.
-            Err(e) if e.code() == Code::Timeout && deadline < opened_by => {
+            Err(e)
+                if e.code() == Code::Timeout
+                    && deadline < opened_by
+                    && on_its_way(record, lease).await =>
+            {
                 deadline = opened_by;
                 continue;
             }
@@ -205,6 +218,7 @@ async fn run(
     let target = lease.target.clone();
     let lost = session_lost.is_some();
     lease.release(session_lost.map_or(Outcome::Healthy, Outcome::Lost));
+    let named_lost = named.clone().filter(|_| lost);
     let end = match (end, named) {
         // A name is never bound to another session by itself.
         (End::Failed(e), Some(name)) if lost && e.code() == Code::SessionLost => {
@@ -218,21 +232,30 @@ async fn run(
     match (ending, end, unkept) {
         (_, _, Some(e)) => End::Failed(e),
         (Ending::TimeIsUp, End::Cancelled | End::Failed(_), None) => {
-            End::Failed(time_is_up(waits.statement))
+            let reopen = named_lost
+                .map(|name| format!("open_session(name=\"{name}\", target=\"{target}\")"));
+            End::Failed(time_is_up(waits.statement, reopen.as_deref()))
         }
         (_, end, None) => end,
     }
 }
 
-fn time_is_up(limit: Duration) -> Error {
-    Error::new(
-        Code::Timeout,
-        format!(
-            "the statement did not end within its limit of {} and was cancelled",
-            humantime::format_duration(limit)
+/// `reopen` is the call that opens the named session anew which was lost with the statement.
+fn time_is_up(limit: Duration, reopen: Option<&str>) -> Error {
+    let limit = humantime::format_duration(limit);
+    let ended = format!("the statement did not end within its limit of {limit} and was cancelled");
+    match reopen {
+        None => Error::new(Code::Timeout, ended).hint(
+            "Ask for less, or pass a larger timeout_s (up to limits.statement of the target).",
         ),
-    )
-    .hint("Ask for less, or pass a larger timeout_s (up to limits.statement of the target).")
+        Some(call) => Error::new(
+            Code::Timeout,
+            format!("{ended}; its session had to be ended too, with its variables and temp views"),
+        )
+        .hint(format!(
+            "Call {call} to start it anew; then ask for less, or pass a larger timeout_s."
+        )),
+    }
 }
 
 fn keep_event(

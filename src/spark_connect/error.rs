@@ -32,7 +32,9 @@ pub(super) fn silent(what: &str, waited: Duration) -> Error {
 
 /// Whether the wire broke rather than the operation.
 pub(super) fn is_transport(status: &Status) -> bool {
-    matches!(status.code(), Grpc::Unavailable | Grpc::DeadlineExceeded)
+    // What the server says comes without a source; what has one was made here, when reading or writing failed.
+    std::error::Error::source(status).is_some()
+        || matches!(status.code(), Grpc::Unavailable | Grpc::DeadlineExceeded)
         || (status.code() == Grpc::Unknown && status.message().contains("transport error"))
         || (status.code() == Grpc::Internal && status.message().contains("h2 protocol error"))
 }

@@ -1,6 +1,6 @@
 //! Signals, and the process table: what of ours really runs.
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
 use crate::model::{Error, Result};
@@ -90,6 +90,30 @@ pub(crate) fn workers() -> Result<Vec<WorkerProcess>> {
 pub(crate) fn kill_group(leader: u32) {
     if let Some(pid) = pid(leader) {
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// How a process ended: by this signal, or with this code; neither where that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Its exit code.
+    pub code: Option<i32>,
+}
+
+/// Whether a child of ours has ended, asked of the kernel and without collecting it: the runtime hears of it a moment
+/// later.
+pub(crate) fn ended(child: u32) -> Option<Ended> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match rustix::process::waitid(WaitId::Pid(pid(child)?), options) {
+        Ok(status) => status.map(|status| Ended {
+            signal: status.terminating_signal(),
+            code: status.exit_status(),
+        }),
+        // Collected already.
+        Err(rustix::io::Errno::CHILD) => Some(Ended::default()),
+        Err(_) => None,
     }
 }
 

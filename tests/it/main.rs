@@ -1,4 +1,5 @@
-//! The built binary, driven from outside.
+//! The built binary, driven from outside: real MCP clients over a child process's stdin and stdout, a real engine
+//! behind it, and the process table looked at afterwards.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,4 +9,11 @@
     reason = "a test that is wrong about its world ends there"
 )]
 
+mod bad_input;
 mod clients;
+mod common;
+mod faults;
+mod secrets;
+mod sessions;
+mod stdout;
+mod vanish;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -60,6 +61,7 @@ pub(super) async fn run(
         cancel: &cancel,
         events: &events,
         cap,
+        killed: AtomicBool::new(false),
     };
     let ended = match statement.work {
         Work::Sql {
@@ -108,6 +110,12 @@ pub(super) async fn run(
             ended
         }
     };
+    // The killed worker's end may be seen before the kill returns; why it ended is known all the same.
+    let ended = if running.killed.load(Ordering::SeqCst) {
+        killed()
+    } else {
+        ended
+    };
     live.end();
     let _ = events
         .send(Event::End {
@@ -115,6 +123,16 @@ pub(super) async fn run(
             session_lost: ended.session_lost,
         })
         .await;
+}
+
+fn killed() -> Ended {
+    Ended {
+        end: End::Cancelled,
+        session_lost: Some(format!(
+            "a cancelled statement did not stop within {} s, so its worker was killed",
+            ASK_FOR.as_secs()
+        )),
+    }
 }
 
 /// The first rung of the ladder for Python: KeyboardInterrupt now and each second again, and an interrupt of what the
@@ -148,6 +166,8 @@ struct Running<'a> {
     cancel: &'a CancellationToken,
     events: &'a mpsc::Sender<Event>,
     cap: RowCap,
+    /// The ladder's last rung was taken.
+    killed: AtomicBool,
 }
 
 impl Running<'_> {
@@ -159,14 +179,9 @@ impl Running<'_> {
             ask.cancel();
         }
         tokio::time::sleep_until(deadline).await;
+        self.killed.store(true, Ordering::SeqCst);
         self.live.kill().await;
-        Ended {
-            end: End::Cancelled,
-            session_lost: Some(format!(
-                "a cancelled statement did not stop within {} s, so its worker was killed",
-                ASK_FOR.as_secs()
-            )),
-        }
+        killed()
     }
 
     /// The end of a statement whose worker is gone: its own failure, unless its end was asked for.
