@@ -248,6 +248,10 @@ fn a_file_says_what_lives_in_it() {
     none(&problems, "a file opens with a doc line");
 }
 
+#[allow(
+    clippy::print_stdout,
+    reason = "a list for whoever looks at the test's output"
+)]
 #[test]
 fn files_stay_small() {
     let mut large: Vec<(usize, String)> = sources()
