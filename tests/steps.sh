@@ -112,7 +112,8 @@ engine() {
 python_tests() {
     local python
     python=$(engine status --json | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["python"])') || return 1
-    SPARKLEASE_TEST_PYTHON=$python "$python" -m unittest discover -v -s tests/python
+    # No compiled files beside src/python: the sources are text.
+    PYTHONDONTWRITEBYTECODE=1 SPARKLEASE_TEST_PYTHON=$python "$python" -m unittest discover -v -s tests/python
 }
 
 left_out() {

@@ -334,7 +334,9 @@ fn sources() -> String {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.ends_with("__pycache__") {
+                // Python's compiled files, where somebody ran the sources.
+            } else if path.is_dir() {
                 folders.push(path);
             } else if path
                 .extension()
