@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -102,6 +103,7 @@ impl Local {
                 tracing::debug!(error = %e, "the spare waited for a worker in vain");
             }
             drop(first);
+            tokio::time::sleep(REFILL_AFTER).await;
             let tag = Tag::for_session(&SessionId::random());
             let closed = || closing.load(Ordering::SeqCst);
             let started = match closed() {
@@ -120,6 +122,10 @@ impl Local {
         });
     }
 }
+
+/// From a lease to the start of the next spare: the answer, and most first statements, are out by then. No one asks for
+/// sessions faster than that for long.
+const REFILL_AFTER: Duration = Duration::from_millis(200);
 
 /// The engine in words, as the lock file pins it.
 const ENGINE: &str = "Sail 0.7.2, a Spark-compatible engine";
