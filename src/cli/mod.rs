@@ -26,7 +26,9 @@ use crate::config::{Environment, Flags, Loaded};
 use crate::gate::{self, Gate};
 use crate::model::{Code, Error, Result, SecretRegistry};
 use clap::{CommandFactory, Parser, Subcommand};
-pub(crate) use output::{Output, Redact};
+pub(crate) use output::Output;
+#[doc(hidden)]
+pub use output::Redact;
 pub(crate) use progress::Bar;
 
 /// Spark for AI assistants: SQL and PySpark on leased sessions that are always deleted.
@@ -124,8 +126,10 @@ pub fn main() -> ExitCode {
     )
 }
 
-/// Takes every known value out, in every disguise.
-fn redactor(secrets: SecretRegistry) -> Redact {
+/// Takes every known value out, in every disguise. Public for `benches/` only.
+#[doc(hidden)]
+#[must_use]
+pub fn redactor(secrets: SecretRegistry) -> Redact {
     let gate = Gate::new(secrets, gate::Limits::default());
     Arc::new(move |text| gate.text(text).into_string())
 }

@@ -18,7 +18,7 @@ use crate::model::{Code, Error, Result, Retry};
 const MIN_WIDTH: u16 = 40;
 
 /// Takes the secrets out of a text. The gate makes it.
-pub(crate) type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
+pub type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// One of the two descriptors.
 struct Sink {
