@@ -30,7 +30,9 @@ use crate::config::{Environment, Flags, Loaded};
 use crate::gate::{self, Gate};
 use crate::model::{Code, Error, Result, SecretRegistry};
 use clap::{CommandFactory, Parser, Subcommand};
-use output::{Output, Redact};
+use output::Output;
+#[doc(hidden)]
+pub use output::Redact;
 use progress::Bar;
 
 /// Spark for AI assistants: SQL and PySpark on leased sessions that are always deleted.
@@ -128,8 +130,10 @@ pub fn main() -> ExitCode {
     )
 }
 
-/// Takes every known value out, in every disguise.
-fn redactor(secrets: SecretRegistry) -> Redact {
+/// Takes every known value out, in every disguise. Public for `benches/` only.
+#[doc(hidden)]
+#[must_use]
+pub fn redactor(secrets: SecretRegistry) -> Redact {
     let gate = Gate::new(secrets, gate::Limits::default());
     Arc::new(move |text| gate.text(text).into_string())
 }

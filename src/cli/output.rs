@@ -23,7 +23,7 @@ const HEADER_LINE: TableStyle =
     presets::NOTHING.header_separator(LineStyle::new('─', '─', '─', '─'));
 
 /// Takes the secrets out of a text. The gate makes it.
-pub(crate) type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
+pub type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// One of the two descriptors.
 struct Sink {

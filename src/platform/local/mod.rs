@@ -100,6 +100,7 @@ impl Local {
                 tracing::debug!(error = %e.code(), "the spare waited for a worker in vain");
             }
             drop(first);
+            tokio::time::sleep(REFILL_AFTER).await;
             let wanted = |place: &Mutex<Spare>| {
                 let place = place.lock().unwrap_or_else(PoisonError::into_inner);
                 matches!(*place, Spare::Starting(_))
@@ -125,6 +126,10 @@ impl Local {
         }));
     }
 }
+
+/// From a lease to the start of the next spare: the answer, and most first statements, are out by then. No one asks for
+/// sessions faster than that for long.
+const REFILL_AFTER: Duration = Duration::from_millis(200);
 
 /// At the end of the process, for a spare that is just starting: it listens after 0.1 s on a quiet machine.
 const START_OVER: Duration = Duration::from_millis(500);
