@@ -226,7 +226,7 @@ def main() -> None:
     try:
         server = start_engine(channel)
         threading.Thread(target=channel.read, name="sparklease-channel", daemon=True).start()
-        for name in ("values", "tables"):
+        for name in ("values", "tables", "engine_paths"):
             load(name)
         streams = load("streams")
         worker = Worker(channel, server.listening_address[1], load("cell"), streams.Streams())

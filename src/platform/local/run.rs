@@ -194,7 +194,7 @@ impl Running<'_> {
                 (end @ End::Cancelled, _) => return Ok(end),
             }
         }
-        missing::check(&paths::path_relations(text), folder)?;
+        missing::check(paths::path_relations(text), folder).await?;
         let text = match rewrite::rewrite(text)? {
             Rewritten::Sql(text) => text,
             Rewritten::SetConfig { key, value } => {

@@ -119,8 +119,12 @@ impl std::fmt::Debug for Live {
     }
 }
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("cell.py", include_str!("../../python/cell.py")),
+    (
+        "engine_paths.py",
+        include_str!("../../python/engine_paths.py"),
+    ),
     (
         "engine_shims.py",
         include_str!("../../python/engine_shims.py"),
