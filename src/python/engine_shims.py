@@ -1,34 +1,19 @@
 """What Sail answers differently from Spark, put right inside the worker's own pyspark client.
 
-Here: rewrites on `spark.sql`, the check that a path exists before it reads as empty, and clear errors where
-the engine's answer would mislead. Not here: the same rewrites for SQL that comes from Rust
-(platform/local), and anything a real Spark needs: no other platform loads this file.
+Here: rewrites on `spark.sql`, the places where paths are checked before they read as empty, and clear errors
+where the engine's answer would mislead. Not here: which paths a text reads and what is there
+(engine_paths.py), the same rewrites for SQL that comes from Rust (platform/local), and anything a real Spark
+needs: no other platform loads this file.
 
 `install()` patches pyspark's Spark Connect classes once, after they are imported and before the first cell.
 """
 
 import functools
-import glob
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn, Optional
-from urllib.parse import unquote
 
-# Formats whose `path` names files; for any other format (jdbc, a Python data source) it may mean anything.
-FILE_FORMATS = (
-    "parquet",
-    "csv",
-    "json",
-    "text",
-    "orc",
-    "avro",
-    "xml",
-    "binaryfile",
-    "arrow",
-    "delta",
-    "iceberg",
-)
+import sparklease_engine_paths as paths
 
 _BLANK = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.S)
 _DESCRIBE = re.compile(r"(?P<verb>DESCRIBE|DESC)\s+(?:TABLE\s+)?(?P<detail>(?:EXTENDED|FORMATTED)\s+)?", re.I)
@@ -43,12 +28,6 @@ _SET_PAIR = re.compile(r"(?:`(?P<quoted>[^`]+)`|(?P<key>[\w.\-]+))\s*=\s*(?P<val
 _SET_ZONE = re.compile(r"TIME\s+ZONE\s+(?P<zone>'[^']*'|\"[^\"]*\")$", re.I)
 _SET_NAME = re.compile(r"[\w\-]+(?:\.[\w\-]+)+$")
 _SET_VARIABLE = re.compile(r"(?:VAR|VARIABLE|CATALOG|ROLE)\s", re.I)
-# Comments, strings and quoted names are matched first, so that a path relation inside of them is none.
-_RELATIONS = re.compile(
-    r"--[^\n]*|/\*.*?\*/|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-    rf"|(?<![\w.`])(?:{'|'.join(FILE_FORMATS)})\s*\.\s*`(?P<path>(?:[^`]|``)+)`|`(?:[^`]|``)*`",
-    re.I | re.S,
-)
 
 
 # ---- SQL text ----------------------------------------------------------------------------------------------
@@ -93,48 +72,9 @@ def setting(sql: str) -> Optional[tuple[str, Optional[str]]]:
     return (rest, None) if _SET_NAME.match(rest) else None
 
 
-def path_relations(sql: str) -> list[str]:
-    """The paths that a text reads as tables (``parquet.`/x` ``)."""
-    return [match["path"].replace("``", "`") for match in _RELATIONS.finditer(sql) if match["path"]]
-
-
 def _start(sql: str) -> int:
     match = _BLANK.match(sql)
     return match.end() if match else 0
-
-
-# ---- paths -------------------------------------------------------------------------------------------------
-
-
-def check_path(path: str) -> None:
-    """Raises FileNotFoundError for a local path or pattern that names nothing, which Sail reads as empty."""
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.\-]+):", path)
-    if scheme and scheme[1].lower() != "file":
-        return
-    local = unquote(re.sub(r"^file:(?://(?:localhost)?(?=/))?", "", path, flags=re.I)) if scheme else path
-    if os.path.lexists(local):
-        return
-    pattern = re.search(r"[*?\[{]", local) is not None
-    if pattern and any(next(glob.iglob(one, recursive=True), None) for one in _braces(local)):
-        return
-    what = "no file matches the pattern" if pattern else "no such file or folder"
-    raise FileNotFoundError(f"{what}: {path} (the working directory is {os.getcwd()})")
-
-
-def _absolute(path: str) -> str:
-    """Sail refuses a relative pattern (`data*`: "empty path in URL"); anything else stays as it is."""
-    relative = not os.path.isabs(path) and ":" not in path
-    return os.path.join(os.getcwd(), path) if relative and re.search(r"[*?\[{]", path) else path
-
-
-def _braces(pattern: str) -> Iterator[str]:
-    """`a{b,c}` as `ab` and `ac`: Spark's patterns have braces, Python's have none."""
-    match = re.search(r"\{([^{}]*)\}", pattern)
-    if match is None:
-        yield pattern
-        return
-    for choice in match[1].split(","):
-        yield from _braces(pattern[: match.start()] + choice + pattern[match.end() :])
 
 
 # ---- patches -----------------------------------------------------------------------------------------------
@@ -154,6 +94,7 @@ def _refuse(owner: Any, name: str, reason: str) -> None:
 
 def install() -> None:
     """Patches the client classes of this process."""
+    from pyspark.sql.connect.expressions import SQLExpression
     from pyspark.sql.connect.readwriter import DataFrameReader
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.connect.streaming.readwriter import DataStreamWriter
@@ -161,6 +102,8 @@ def install() -> None:
 
     _around(SparkSession, "sql", _sql)
     _around(DataFrameReader, "load", _load)
+    _around(DataFrameReader, "table", _table)
+    _around(SQLExpression, "__init__", _expression)
     _around(SparkSession, "stop", _stop)
     # Scripts name a master out of habit; here there is exactly one engine, and pyspark would refuse both
     # together.
@@ -190,24 +133,49 @@ def _sql(original: Any) -> Any:
             else:
                 self.conf.set(key, value)
             return self.createDataFrame([(key, value)], "key string, value string")
-        for path in path_relations(sqlQuery):
-            check_path(path)
+        _check(sqlQuery)
         return original(self, rewrite(sqlQuery), args, **kwargs)
 
     return sql
 
 
+def _check(sql: str) -> None:
+    for path in paths.relations(sql):
+        paths.check(path)
+
+
+def _table(original: Any) -> Any:
+    def table(self: Any, tableName: str) -> Any:  # noqa: N803 - pyspark's own name
+        if isinstance(tableName, str):
+            _check(f"TABLE {tableName}")
+        return original(self, tableName)
+
+    return table
+
+
+def _expression(original: Any) -> Any:
+    # `expr`, `selectExpr` and `filter` take text too, and it may hold a subquery.
+    def expression(self: Any, expr: str) -> None:
+        if isinstance(expr, str):
+            _check(expr)
+        original(self, expr)
+
+    return expression
+
+
 def _load(original: Any) -> Any:
     def load(self: Any, path: Any = None, format: Any = None, schema: Any = None, **options: Any) -> Any:
         named = format or self._format
-        if named is None or str(named).lower() in FILE_FORMATS:
-            found = path if path is not None else options.get("path", self._options.get("path"))
+        if named is None or str(named).lower() in paths.FILE_FORMATS:
+            found = path
+            for name, value in {**self._options, **options}.items() if path is None else ():
+                found = value if name.lower() == "path" else found
             for one in [found] if isinstance(found, str) else found or ():
-                check_path(str(one))
+                paths.check(str(one))
             if isinstance(path, str):
-                path = _absolute(path)
+                path = paths.with_folder(path)
             elif path is not None:
-                path = [_absolute(str(one)) for one in path]
+                path = [paths.with_folder(str(one)) for one in path]
         return original(self, path, format, schema, **options)
 
     return load

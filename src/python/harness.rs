@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::sys::files::create_private_folder;
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("cell.py", include_str!("cell.py")),
+    ("engine_paths.py", include_str!("engine_paths.py")),
     ("engine_shims.py", include_str!("engine_shims.py")),
     ("streams.py", include_str!("streams.py")),
     ("tables.py", include_str!("tables.py")),

@@ -4,6 +4,7 @@ Needs a Python with pysail and pyspark-client: SPARKLEASE_TEST_PYTHON, else the 
 Without one the tests are skipped by name, and fail in CI. Every worker is ended by its process id.
 """
 
+import ast
 import base64
 import contextlib
 import json
@@ -20,6 +21,7 @@ import uuid
 from pathlib import Path
 
 WORKER = Path(__file__).resolve().parents[2] / "src" / "python" / "worker.py"
+CASES = Path(__file__).resolve().parents[1] / "cases" / "paths.json"
 ENGINE = os.environ.get("SPARKLEASE_TEST_PYTHON", sys.executable)
 # Long enough for a loaded machine; nothing here decides by time except the deaths, which the protocol bounds.
 PATIENCE = 60
@@ -462,6 +464,16 @@ class Shims(EngineTest):
             "spark.read.format('delta').load('/nope')",
             "spark.sql('select * from parquet.`nope`')",
             "spark.sql('select * from range(1), csv . `nope/{a,b}.csv`')",
+            "spark.sql('merge into t using csv.nope s on false when not matched then insert *')",
+            "spark.sql(\"create temp view v using csv options (path '/nope')\")",
+            "spark.sql(\"create table t using json location '/nope'\")",
+            "spark.read.format('arrow').load('/nope')",
+            "spark.read.format('csv').option('PATH', '/nope').load()",
+            "spark.read.table('parquet.`/nope`')",
+            "spark.table('text.nope')",
+            "spark.table('json . /* x */ `/nope`')",
+            "spark.range(1).filter('id not in (select 1 from parquet.`/nope`)')",
+            "spark.range(1).selectExpr('(select count(*) from csv.`/nope`)')",
         ):
             with self.subTest(code):
                 error = self.error(code)
@@ -482,6 +494,81 @@ class Shims(EngineTest):
 
     def test_path_relations_in_strings_and_comments_are_none(self):
         self.assertEqual(self.ok("spark.sql(\"select 'parquet.`/x`' a -- csv.`/y`\").count()")["text"], "1")
+
+    def test_columns_of_a_table_with_a_formats_name_are_no_paths(self):
+        self.ok("spark.sql('select 1 id, date(0) d').createOrReplaceTempView('t')")
+        sql = (
+            "select extract(year from json.d) y from t json where json.id is not distinct from json.`id`"
+            " group by 1, json.id"
+        )
+        self.assertEqual(self.table(f"spark.sql({sql!r})")["rows"], [[1970]])
+
+    def test_files_that_a_text_reads_are_found_as_rust_finds_them(self):
+        code = (
+            "import json, sparklease_engine_paths as p\n"
+            f"cases = json.load(open({str(CASES)!r}))\n"
+            "found = [[text, p.relations(text)] for text, _ in cases['texts']]\n"
+            "differing = [f for f, c in zip(found, cases['texts']) if f != c]\n"
+            "(list(p.FILE_FORMATS) == cases['formats'], differing)"
+        )
+        self.assertEqual(self.ok(code)["text"], "(True, [])")
+
+    def test_a_path_is_there_when_the_engine_reads_it(self):
+        """Both ways: what is said to be there has rows, what is said to be missing reads as empty."""
+        files = json.loads(CASES.read_text())["files"]
+        with tempfile.TemporaryDirectory(dir=self.folder.name) as root:
+            for file in files["tree"]:
+                (Path(root) / file).parent.mkdir(parents=True, exist_ok=True)
+                (Path(root) / file).write_text("v\n")
+            bracket = files["in_bracket_folder"]
+            for folder, paths in (("", files), (bracket["folder"], bracket)):
+                for checked in (True, False):
+                    self.assertEqual(*self.rows(root, str(Path(root) / folder), paths, checked))
+
+    def rows(self, root, folder, paths, checked):
+        """What reading each path gives, and what it should: its rows, or how it ended."""
+        names = paths["present"] + paths["missing"]
+        code = f"""
+import os, sparklease_engine_paths as p
+def read(path):
+    try: return spark.sql(f"select * from text.`{{path}}`").count() > 0
+    except FileNotFoundError: return "missing"
+here, check = os.getcwd(), p.check
+os.chdir({folder!r})
+if not {checked}: p.check = lambda path: None
+try: found = [read(path.replace("ROOT", {root!r})) for path in {names!r}]
+finally:
+    os.chdir(here)
+    p.check = check
+found
+"""
+        ends = "missing" if checked else False
+        expected = [True] * len(paths["present"]) + [ends] * len(paths["missing"])
+        found = ast.literal_eval(self.ok(code)["text"])
+        return list(zip(names, found)), list(zip(names, expected))
+
+    def test_looking_for_a_match_ends_and_leaves_the_answer_to_the_engine(self):
+        code = """
+import time, sparklease_engine_paths as p
+kept, p.LOOK_FOR_S = p.LOOK_FOR_S, 0
+try: p.check("/nope/*"), p.check("{a,b}" * 40)
+finally: p.LOOK_FOR_S = kept
+"""
+        self.ok(code)
+
+    def test_a_pattern_without_a_folder_reads_in_a_folder_with_brackets(self):
+        code = """
+import os
+here = os.getcwd()
+os.makedirs("br[1]", exist_ok=True)
+os.chdir("br[1]")
+try:
+    open("x.csv", "w").write("v")
+    found = spark.read.text("*.csv").count(), spark.read.text(["x*", "x.csv"]).count()
+finally: os.chdir(here)
+found
+"""
+        self.assertEqual(self.ok(code)["text"], "(1, 2)")
 
     def test_streaming_and_artifacts_are_refused_clearly(self):
         code = "spark.readStream.format('rate').load().writeStream.format('memory').queryName('q').start()"

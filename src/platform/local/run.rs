@@ -238,7 +238,7 @@ impl Running<'_> {
         folder: &Path,
     ) -> Result<End> {
         let original = text;
-        missing::check(&paths::path_relations(text), folder)?;
+        missing::check(paths::path_relations(text), folder).await?;
         let rewritten = rewrite::rewrite(text)?;
         for (name, path) in files {
             let relation = Relation::file(path, file_format(path)?)?;
