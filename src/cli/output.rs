@@ -315,10 +315,12 @@ fn is_number(data_type: &str) -> bool {
     .contains(&name)
 }
 
-/// The exit code of an error: 2 for usage and configuration, else 1.
+/// The exit code of an error: 2 for usage and configuration, 130 for what a signal cancelled (as a shell says it: 128 +
+/// SIGINT), else 1.
 pub(crate) fn exit_code(error: &Error) -> u8 {
     match error.code() {
         Code::InvalidArgument | Code::ConfigurationInvalid => 2,
+        Code::Cancelled => 130,
         _ => 1,
     }
 }
