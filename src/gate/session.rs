@@ -73,6 +73,7 @@ fn rendered(redactor: &Redactor, info: &SessionInfo) -> (String, Value) {
         SessionPhase::Free => "free",
         SessionPhase::Busy => "busy",
         SessionPhase::Closing => "closing",
+        SessionPhase::Closed => "closed",
         SessionPhase::Lost => "lost",
     };
     let opened_s = info.opened_for.as_secs();

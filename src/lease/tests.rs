@@ -206,7 +206,7 @@ async fn a_named_session_whose_lease_was_dropped_says_why_it_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_the_proof_or_says_that_it_is_under_way() {
     for (gate, phase) in [
-        (Gate::Slow, SessionPhase::Lost),
+        (Gate::Slow, SessionPhase::Closed),
         (Gate::Never, SessionPhase::Closing),
     ] {
         let pool = Pool::new(Gate::Ok, gate);

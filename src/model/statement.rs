@@ -117,6 +117,8 @@ pub enum SessionPhase {
     Busy,
     /// Being deleted.
     Closing,
+    /// Gone because its owner closed it.
+    Closed,
     /// Gone; the reason says why.
     Lost,
 }

@@ -31,7 +31,7 @@ SESSION = {
     "properties": {
         "session": {"type": ["string", "null"]},
         "target": {"type": "string"},
-        "state": {"enum": ["opening", "free", "busy", "closing", "lost"]},
+        "state": {"enum": ["opening", "free", "busy", "closing", "closed", "lost"]},
         "opened_s": {"type": "number", "minimum": 0},
         "idle_s": {"type": "number", "minimum": 0},
         "cost_s": {"type": "number", "minimum": 0},

@@ -227,8 +227,14 @@ async fn a_lost_name_stays_lost_until_it_is_opened_anew() {
             answer.text
         );
     }
-    let listed = server.call("list_sessions", json!({})).await.ok();
-    assert_eq!(sessions(&listed.structured), [(Some("a"), "lost")]);
+    let mut listed = server.call("list_sessions", json!({})).await.ok();
+    let patience = std::time::Instant::now() + PATIENCE;
+    while sessions(&listed.structured) != [(Some("a"), "lost")] {
+        // Its close is being proved.
+        assert_eq!(sessions(&listed.structured), [(Some("a"), "closing")]);
+        assert!(std::time::Instant::now() < patience, "{}", listed.text);
+        listed = server.call("list_sessions", json!({})).await.ok();
+    }
     assert!(
         listed.text.contains("it was killed (SIGKILL)"),
         "{}",

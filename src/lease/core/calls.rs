@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::life::gone;
 use super::queue::Want;
+use super::text::CLOSED;
 use super::{Effect, Session, Stage, State, Waiter, WaiterId, Wish, info, text};
 use crate::model::{Error, OwnerId, Progress, SessionId, SessionName, TargetName};
 
@@ -99,7 +100,7 @@ impl State {
         self.touch(&owner);
         if let Some(id) = self.names.get(&(owner.clone(), name.clone())).cloned() {
             let before = self.sessions.get(&id).cloned();
-            self.retire(&id, "closed by close_session");
+            self.retire(&id, CLOSED);
             if let Some(session) = before.filter(|s| s.stage == Stage::Pending) {
                 // Nothing existed yet.
                 return self.inform(waiter, gone(&id, &session, self.at));

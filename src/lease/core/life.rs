@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::queue::{Hold, Want};
-use super::text::{self, span};
+use super::text::{self, CLOSED, span};
 use super::{Effect, Moment, Outcome, Session, Stage, State, WaiterId, Wish, info};
 use crate::model::{
     Error, OwnerId, Retry, SessionId, SessionInfo, SessionName, SessionPhase, TargetName,
@@ -427,6 +427,9 @@ impl State {
 /// A session as it was at its end.
 pub(super) fn gone(id: &SessionId, session: &Session, at: Moment) -> SessionInfo {
     let mut info = info(id, session, at);
-    info.phase = SessionPhase::Lost;
+    info.phase = match &session.doomed {
+        Some(reason) if reason == CLOSED => SessionPhase::Closed,
+        _ => SessionPhase::Lost,
+    };
     info
 }

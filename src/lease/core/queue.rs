@@ -353,7 +353,9 @@ impl State {
                 }
                 SessionPhase::Opening if session.stage == Stage::Pending => {}
                 SessionPhase::Opening => usage.opening += 1,
-                SessionPhase::Closing | SessionPhase::Lost => usage.closing += 1,
+                SessionPhase::Closing | SessionPhase::Closed | SessionPhase::Lost => {
+                    usage.closing += 1
+                }
             }
         }
         usage.own_names.sort();

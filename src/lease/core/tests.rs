@@ -815,7 +815,7 @@ fn list_shows_an_owners_sessions_and_why_names_went() {
     pool.step(Event::Closed { session: se(1) });
     assert_eq!(
         phases(&pool),
-        ["y Free -", "x Lost closed by close_session"]
+        ["y Free -", "x Closed closed by close_session"]
     );
 }
 

@@ -33,6 +33,9 @@ fn quoted<'a>(names: impl IntoIterator<Item = &'a SessionName>) -> String {
     names.join(", ")
 }
 
+/// Why a session went that its owner closed.
+pub(super) const CLOSED: &str = "closed by close_session";
+
 /// A duration as people write it, in whole seconds.
 pub(super) fn span(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
