@@ -324,7 +324,7 @@ fn invented_names_are_free_and_never_used_twice() {
     assert_eq!(pool.step(event), ["close se_t_2"]);
     assert_eq!(
         pool.step(Event::Closed { session: se(2) }),
-        ["3 hears session-2 Lost"]
+        ["3 hears session-2 Closed"]
     );
     let event = pool.open("a", None);
     pool.step(event);
@@ -364,7 +364,7 @@ fn a_lost_name_is_remembered_for_an_hour() {
     pool.step(event);
     pool.step(Event::Closed { session: se(1) });
     let event = pool.close("a", "x");
-    assert_eq!(pool.step(event), ["3 hears x Lost"]);
+    assert_eq!(pool.step(event), ["3 hears x Closed"]);
     pool.pass(60 * MINUTE);
     let event = pool.close("a", "x");
     assert_eq!(pool.step(event), ["4 refused not_found"]);
@@ -403,7 +403,7 @@ fn close_ends_a_running_statements_session_and_waits_for_the_proof() {
     assert_eq!(pool.step(event), [""; 0]);
     // The statement's own end changes nothing any more.
     assert_eq!(pool.released(1, WaiterId(2), Outcome::Healthy), [""; 0]);
-    let heard = ["3 hears x Lost", "4 hears x Lost"];
+    let heard = ["3 hears x Closed", "4 hears x Closed"];
     assert_eq!(pool.step(Event::Closed { session: se(1) }), heard);
 }
 
@@ -429,7 +429,7 @@ fn close_of_a_session_that_opens_waits_for_the_end_of_its_open() {
     );
     assert_eq!(
         pool.step(Event::Closed { session: se(1) }),
-        ["2 hears x Lost"]
+        ["2 hears x Closed"]
     );
 }
 
