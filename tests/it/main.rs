@@ -6,7 +6,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that is wrong about its world ends there"
+    clippy::print_stdout,
+    reason = "a test that is wrong about its world ends there, and says what it saw"
 )]
 
 mod bad_input;
