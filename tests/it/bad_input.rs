@@ -275,14 +275,14 @@ async fn a_path_where_nothing_is_is_an_error_and_not_an_empty_table() {
     let server = Server::start().await;
     let call = json!({"sql": "select * from csv.`nothing-*.csv`"});
     assert_snapshot!(failure(&server, "run_sql", call).await, @r"
-    not_found: nothing is at nothing-*.csv (relative paths start from HOME/work)
-    hint: Give the path of a file or folder that exists; pass local files by the files argument.
+    not_found: nothing to read is at nothing-*.csv (relative paths start from HOME/work)
+    hint: Write a pattern that matches files (`/data/*/*.csv`, `/data/**`): the local engine matches no folders, no `key=value` parts of a path, and no names that begin with _ or a dot; `[` in a name is written `[[]`.
     retry: the same call fails again (error ERROR, statement STATEMENT)
     ");
     let call = json!({"sql": "select * from parquet.`/nowhere/at/all`"});
     assert_snapshot!(failure(&server, "run_sql", call).await, @r"
-    not_found: nothing is at /nowhere/at/all (relative paths start from HOME/work)
-    hint: Give the path of a file or folder that exists; pass local files by the files argument.
+    not_found: nothing to read is at /nowhere/at/all (relative paths start from HOME/work)
+    hint: Give the path of a file or folder that exists and whose name begins with neither _ nor a dot; pass local files by the files argument.
     retry: the same call fails again (error ERROR, statement STATEMENT)
     ");
     server.works().await;
