@@ -2,6 +2,7 @@
 
 use std::io;
 
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -11,19 +12,35 @@ use crate::gate::{Gate, Writer};
 /// What other crates say below a warning is about themselves, not about sessions.
 const OTHERS: &str = "warn";
 
+/// Lines that wait for a slow reader of stderr; further ones are dropped rather than stop the server.
+const WAITING_LINES: usize = 4_096;
+
+/// Logging while it is held; dropped, it writes what still waits, for a second at most.
+#[must_use]
+pub(super) struct Logging {
+    _writer: WorkerGuard,
+}
+
 /// Starts logging for this process; a second call changes nothing.
-pub(super) fn start(loaded: &Loaded, gate: &Gate) {
+pub(super) fn start(loaded: &Loaded, gate: &Gate) -> Logging {
     let server = &loaded.settings.server;
     let filter = filter(&server.log);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .finish(io::stderr());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
-        .with_writer(ToStderr(gate.clone()));
+        .with_writer(ToStderr {
+            gate: gate.clone(),
+            writer,
+        });
     let _ = match server.log_format {
         LogFormat::Text => tracing::subscriber::set_global_default(log.finish()),
         LogFormat::Json => tracing::subscriber::set_global_default(log.json().finish()),
     };
     settings(loaded);
+    Logging { _writer: guard }
 }
 
 /// A bare level is ours; a list is taken as it stands.
@@ -53,12 +70,15 @@ fn settings(loaded: &Loaded) {
     );
 }
 
-struct ToStderr(Gate);
+struct ToStderr {
+    gate: Gate,
+    writer: NonBlocking,
+}
 
 impl<'a> MakeWriter<'a> for ToStderr {
-    type Writer = Writer<io::Stderr>;
+    type Writer = Writer<NonBlocking>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Writer::new(self.0.clone(), io::stderr())
+        Writer::new(self.gate.clone(), self.writer.clone())
     }
 }

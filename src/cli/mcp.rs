@@ -38,7 +38,7 @@ impl Args {
 pub(crate) async fn run(_: Args, context: &Context) -> Result<ExitCode> {
     let loaded = context.load()?;
     let app = App::start(&loaded, &context.secrets)?;
-    logging::start(&loaded, app.gate());
+    let _logging = logging::start(&loaded, app.gate());
     let stop = stop_on_signals()?;
     let (input, output) = crate::mcp::stdio();
     serve_stdio(app.server(OwnerId::random()), input, output, stop).await;

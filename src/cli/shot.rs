@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::logging::{self, Logging};
 use super::mcp::stop_on_signals;
-use super::{Bar, Context, Output, logging};
+use super::{Bar, Context, Output};
 use crate::app::App;
 use crate::config::Loaded;
 use crate::gate::{Gate, RedactStream};
@@ -36,6 +37,7 @@ pub(super) struct Shot<'a> {
     /// Rows that were asked for.
     pub(super) rows: u64,
     stop: CancellationToken,
+    _logging: Option<Logging>,
 }
 
 impl<'a> Shot<'a> {
@@ -45,10 +47,9 @@ impl<'a> Shot<'a> {
     /// `configuration_invalid` when our folders cannot be made.
     pub(super) fn start(context: &'a Context, loaded: &Loaded, rows: u64) -> Result<Self> {
         let app = App::start(loaded, &context.secrets)?;
-        if loaded.origin("server.log") == "flag --log" {
-            logging::start(loaded, app.gate());
-        }
+        let asked = loaded.origin("server.log") == "flag --log";
         Ok(Self {
+            _logging: asked.then(|| logging::start(loaded, app.gate())),
             app,
             owner: OwnerId::random(),
             output: &context.output,
