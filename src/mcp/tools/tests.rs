@@ -33,5 +33,7 @@ fn the_list_costs_at_most_1900_tokens_of_a_client_s_context() {
         .unwrap()
         .encode_ordinary(&list)
         .len();
-    assert!(tokens <= 1_900, "the tool list has {tokens} tokens (o200k)");
+    let figure = format!("the tool list has {tokens} tokens (o200k)\n");
+    std::io::Write::write_all(&mut std::io::stderr(), figure.as_bytes()).unwrap();
+    assert!(tokens <= 1_900, "{figure}");
 }
