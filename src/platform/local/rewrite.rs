@@ -58,6 +58,17 @@ pub(crate) fn rewrite(text: &str) -> Result<Rewritten, Error> {
     }
 }
 
+/// Whether the count that Sail answers cannot be trusted: DELETE and UPDATE of one row gave 0 and 2.
+pub(crate) fn count_is_doubtful(text: &str) -> bool {
+    significant(text)
+        .and_then(|tokens| {
+            tokens
+                .first()
+                .map(|first| is_any(first, &["DELETE", "UPDATE", "MERGE"]))
+        })
+        .unwrap_or(false)
+}
+
 /// The tokens of one statement, without spaces, comments and the `;` behind it. `None` if the text cannot be cut or
 /// has several statements: then Sail says so itself.
 pub(super) fn significant(text: &str) -> Option<Vec<TokenWithSpan>> {

@@ -292,6 +292,12 @@ impl Running<'_> {
             Done::Complete(Some(rows)) => self.execute(rows.limit(one_more).rows()).await?,
             done => done,
         };
+        if rewrite::count_is_doubtful(original) {
+            self.say(Event::Warning(
+                "the local engine's count of changed rows is not reliable; count them with query_sql".to_owned(),
+            ))
+            .await;
+        }
         Ok(match done {
             Done::Complete(_) => End::Succeeded,
             Done::Cancelled => End::Cancelled,
@@ -431,12 +437,25 @@ fn file_format(path: &Path) -> Result<FileFormat> {
     }
 }
 
+/// Why a file could not become a view: it is not what its name says, or the name is taken by a view of the user's.
 fn unreadable(name: &str, path: &Path, e: &Error) -> Error {
+    let hint = if e.message().contains("already exists") {
+        format!(
+            "Choose another view name than {name} in files: the session has a view of that name."
+        )
+    } else {
+        "Give a CSV file with a header, JSON lines or Parquet, with the ending .csv, .jsonl or .parquet."
+            .to_owned()
+    };
     Error::new(
         Code::InvalidArgument,
-        format!("{} cannot be read as {name}: {}", path.display(), e.message()),
+        format!(
+            "{} cannot be read as {name}: {}",
+            path.display(),
+            e.message()
+        ),
     )
-    .hint("Give a CSV file with a header, JSON lines or Parquet under a view name that the session does not have yet.")
+    .hint(hint)
 }
 
 fn setting(key: &str, value: &str) -> Event {

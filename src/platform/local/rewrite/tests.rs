@@ -211,3 +211,13 @@ proptest! {
         }
     }
 }
+
+#[rstest]
+#[case("delete from t where a = 1", true)]
+#[case("/* x */ UPDATE t set a = 1;", true)]
+#[case("merge into t using s on true when matched then delete", true)]
+#[case("insert into t values (1)", false)]
+#[case("select 1", false)]
+fn counts_of_changed_rows_are_doubted(#[case] text: &str, #[case] doubtful: bool) {
+    assert_eq!(count_is_doubtful(text), doubtful);
+}
