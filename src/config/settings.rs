@@ -165,7 +165,7 @@ pub(crate) struct Limits {
     /// How long the opening of a session may take; the first one on `local` installs the engine.
     #[serde(with = "Span::<1, HOUR>")]
     pub open: Duration,
-    /// A session is closed after so long without a statement.
+    /// An unnamed session is closed after so long without a statement; named ones end by `server.silence` and `life`.
     #[serde(with = "Span::<1, DAY>")]
     pub idle: Duration,
     /// A session is closed after so long in any case.
