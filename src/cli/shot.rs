@@ -158,7 +158,13 @@ fn in_words_of_commands(error: Error) -> Error {
             let hint = error.hint_text();
             let hint = hint
                 .replace("call the tool again", "run the command again")
-                .replace("call run_pyspark again", "run the command again");
+                .replace("call run_pyspark again", "run the command again")
+                .replace(
+                    "query_sql(sql=\"show tables\")",
+                    "`sparklease sql \"show tables\"`",
+                )
+                .replace("by the files argument", "by --file")
+                .replace("by the params argument", "by --param");
             error.hint(hint)
         }
         _ => error,

@@ -28,6 +28,9 @@ const PASSED: &[&str] = &[
     "no_proxy",
 ];
 
+/// Where the engine listens, and what else is this machine: never reached through a proxy.
+const THIS_MACHINE: [&str; 2] = ["127.0.0.1", "localhost"];
+
 /// The engine's memory pool, as a share of the worker's cap: the rest is for the user's Python.
 const ENGINE_SHARE_PERCENT: u64 = 60;
 
@@ -44,6 +47,7 @@ pub(super) fn worker(
             PASSED.contains(&key.as_ref()) || key.starts_with("LC_")
         })
         .collect();
+    past_the_proxy(&mut environment);
     let mut set = |key: &str, value: OsString| environment.insert(key.into(), value);
     // PySpark's client refuses some ways of starting without it; any value does.
     set("SPARK_HOME", scratch.into());
@@ -67,9 +71,59 @@ pub(super) fn worker(
     environment
 }
 
+/// Adds this machine to what is reached without a proxy: gRPC takes the engine's own port to the proxy otherwise, and
+/// waits there without end.
+///
+/// Programs read either spelling, some the upper-case one first, so both say the same. A `*` that stands alone means
+/// "no proxy at all" and stays alone, since next to other names it means nothing; gRPC does not know it, so the
+/// proxies go then.
+fn past_the_proxy(environment: &mut BTreeMap<OsString, OsString>) {
+    let given = |name: &str| environment.get(&OsString::from(name)).cloned();
+    let hosts = ["no_proxy", "NO_PROXY"].into_iter().find_map(given);
+    let mut hosts = hosts.unwrap_or_default();
+    if hosts == "*" {
+        for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+            environment.remove(&OsString::from(proxy));
+        }
+    } else {
+        for host in THIS_MACHINE {
+            if !hosts.is_empty() {
+                hosts.push(",");
+            }
+            hosts.push(host);
+        }
+    }
+    for name in ["no_proxy", "NO_PROXY"] {
+        environment.insert(name.into(), hosts.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+
+    #[rstest]
+    #[case::none(&[], "127.0.0.1,localhost", false)]
+    #[case::a_proxy(&[("http_proxy", "http://p:1")], "127.0.0.1,localhost", true)]
+    #[case::upper(&[("NO_PROXY", "corp"), ("http_proxy", "http://p:1")], "corp,127.0.0.1,localhost", true)]
+    #[case::lower_first(&[("NO_PROXY", "x"), ("no_proxy", "corp")], "corp,127.0.0.1,localhost", false)]
+    #[case::all(&[("no_proxy", "*"), ("http_proxy", "http://p:1")], "*", false)]
+    fn the_engine_is_reached_past_any_proxy(
+        #[case] own: &[(&str, &str)],
+        #[case] hosts: &str,
+        #[case] proxied: bool,
+    ) {
+        let own = own
+            .iter()
+            .map(|(k, v)| (OsString::from(k), OsString::from(v)));
+        let environment = worker(own, Path::new("s"), Path::new("c"), 1000);
+        let value = |name: &str| environment.get(&OsString::from(name));
+        assert_eq!(value("no_proxy").unwrap(), hosts);
+        assert_eq!(value("NO_PROXY").unwrap(), hosts);
+        assert_eq!(value("http_proxy").is_some(), proxied);
+    }
 
     #[test]
     fn nothing_secret_or_harmful_is_passed_on() {

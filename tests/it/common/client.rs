@@ -71,8 +71,7 @@ impl Server {
 
     /// The same with other settings.
     pub(crate) async fn with(setup: Setup) -> Self {
-        let engine = ENGINE.get_or_init(install).await;
-        assert_eq!(engine, &Ok(()), "the engine cannot be installed");
+        install_engine().await;
         Self::without_engine(setup).await
     }
 
@@ -247,6 +246,12 @@ pub(crate) async fn announced_pid(process: &Process) -> u32 {
     let pid = std::fs::read_to_string(&file).unwrap().parse().unwrap();
     std::fs::remove_file(&file).unwrap();
     pid
+}
+
+/// The engine is there when this returns.
+pub(crate) async fn install_engine() {
+    let engine = ENGINE.get_or_init(install).await;
+    assert_eq!(engine, &Ok(()), "the engine cannot be installed");
 }
 
 /// Runs one query on a server of its own, which installs the engine if need be.

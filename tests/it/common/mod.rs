@@ -11,10 +11,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::answer::{Answer, arguments_of};
-pub(crate) use self::client::Server;
-pub(crate) use self::process::{Process, Setup};
+pub(crate) use self::client::{Server, install_engine};
+pub(crate) use self::process::{Process, Setup, cache};
 pub(crate) use self::raw::Raw;
-pub(crate) use self::table::{cpu_time, group_of, has_ended, kill, resident_bytes, signal};
+pub(crate) use self::table::{
+    belonging_to, cpu_time, group_of, has_ended, kill, resident_bytes, signal,
+};
 
 /// No test waits longer for anything: whatever takes more hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

@@ -211,6 +211,6 @@ impl Drop for Process {
 }
 
 /// Where the engine is installed, once for a checkout.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
