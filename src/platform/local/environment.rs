@@ -74,7 +74,7 @@ pub(super) fn worker(
 /// Adds this machine to what is reached without a proxy: gRPC takes the engine's own port to the proxy otherwise, and
 /// waits there without end.
 ///
-/// Programs read either spelling, some the upper-case one first, so both say the same. A `*` that stands alone means
+/// gRPC reads the lower-case spelling alone, others either, so both say the same. A `*` that stands alone means
 /// "no proxy at all" and stays alone, since next to other names it means nothing; gRPC does not know it, so the
 /// proxies go then.
 fn past_the_proxy(environment: &mut BTreeMap<OsString, OsString>) {
