@@ -35,6 +35,18 @@ pub(super) const LOCK_COPY: &str = "engine.lock";
 /// Once per process: the text is 118 KB, and this stands on every fast path.
 static LOCK_HASH: LazyLock<String> = LazyLock::new(|| lockfile::hash(lockfile::LOCK));
 
+/// The folder's lock, given back when dropped.
+///
+/// Unlocked rather than only closed: a child that another thread is just starting has a copy of the descriptor until
+/// its exec, and would hold the lock for that long.
+pub(super) struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 /// What was installed; written last, so that an engine without it is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -152,7 +164,7 @@ impl Folder {
     /// Makes the folder, if need be, and takes its lock if it is free.
     ///
     /// The lock is the kernel's: it ends with the process that holds it, however that ends.
-    pub(super) fn try_lock(&self) -> io::Result<Option<File>> {
+    pub(super) fn try_lock(&self) -> io::Result<Option<Held>> {
         std::fs::create_dir_all(&self.path)?;
         let file = File::options()
             .create(true)
@@ -160,7 +172,7 @@ impl Folder {
             .write(true)
             .open(self.path.join(LOCK))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
+            Ok(()) => Ok(Some(Held(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }

@@ -243,7 +243,7 @@ impl Installer {
         &self,
         folder: &folder::Folder,
         report: &(dyn Fn(Progress) + Send + Sync),
-    ) -> Result<std::fs::File> {
+    ) -> Result<folder::Held> {
         let start = Instant::now();
         let mut told = false;
         loop {
