@@ -44,6 +44,7 @@ fn view(state: StatementState) -> StatementView {
         further: Vec::new(),
         images: Vec::new(),
         warnings: Vec::new(),
+        written: None,
         error: None,
         engine: "Sail 0.7.2, a Spark-compatible engine".to_owned(),
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Batch, Error};
+use super::{Batch, Error, Written};
 
 /// Which descriptor a text came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub enum Event {
     Table(Batch),
     /// A figure.
     Image(Image),
+    /// A table was written; the figures are the platform's own, read back after the commit.
+    Written(Written),
     /// The last event.
     End {
         /// How.

@@ -8,6 +8,7 @@ mod ids;
 mod secrets;
 mod statement;
 mod table;
+mod tables;
 
 pub use error::{Code, Details, Error, Result, Retry};
 pub use event::{End, Event, Image, Progress, Stream};
@@ -15,3 +16,7 @@ pub use ids::{OwnerId, SessionId, SessionName, StatementId, Tag, TargetName};
 pub use secrets::{KnownSecret, SecretRegistry};
 pub use statement::{Format, Page, SessionInfo, SessionPhase, StatementState, StatementView};
 pub use table::{Batch, Cell, Column};
+pub use tables::{
+    DEFAULT_DATABASE, TableColumn, TableDetail, TableInfo, TableKind, TableName, TablesPage,
+    TablesQuery, WriteMode, Written,
+};

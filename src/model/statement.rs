@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Error, Image, Progress, SessionId, SessionName, StatementId, TargetName};
+use super::{
+    Batch, Error, Image, Progress, SessionId, SessionName, StatementId, TargetName, Written,
+};
 
 /// Where a statement stands. `Cancelling` shows as `running` to callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -99,6 +101,8 @@ pub struct StatementView {
     pub images: Vec<Image>,
     /// Kept apart from the output.
     pub warnings: Vec<String>,
+    /// The table that it wrote.
+    pub written: Option<Written>,
     /// Why it failed.
     pub error: Option<Error>,
     /// The engine in words, since a Spark-compatible engine is not Spark: `Sail 0.7.2`.

@@ -13,7 +13,10 @@ use futures::stream::BoxStream;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::model::{Event, Progress, Result, SessionId, StatementId, Tag};
+use crate::model::{
+    Event, Progress, Result, SessionId, StatementId, TableName, TablesPage, TablesQuery, Tag,
+    WriteMode,
+};
 
 /// What differs between platforms, as data: no platform's name appears above this folder.
 #[derive(Clone, Debug)]
@@ -75,6 +78,43 @@ pub(crate) enum Work {
         /// Variables are kept for the session's next statement; otherwise it starts in a fresh namespace.
         keep_namespace: bool,
     },
+    /// A table is written.
+    Write(Box<Write>),
+}
+
+/// A table to write; its parts are checked as far as they can be without a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    /// Which table.
+    pub table: TableName,
+    /// What becomes of rows that are there.
+    pub mode: WriteMode,
+    /// Where the rows come from.
+    pub source: Source,
+    /// The columns as a DDL string, `id bigint, price decimal(10,2)`; `None`: as the source has them.
+    pub schema: Option<String>,
+    /// For a merge: the columns whose values name a row. Empty otherwise.
+    pub keys: Vec<String>,
+    /// The columns that a new table is partitioned by; for one that is there, they must be its own.
+    pub partition_by: Vec<String>,
+}
+
+/// Where the rows of a write come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A query; it only reads.
+    Sql(String),
+    /// Rows that came with the call: names of columns, and rows as long as these.
+    Rows {
+        /// In order, each once.
+        columns: Vec<String>,
+        /// JSON values.
+        rows: Vec<Vec<Value>>,
+    },
+    /// A local file, checked and resolved: CSV with header, JSON lines or Parquet by its ending.
+    File(PathBuf),
+    /// A variable of the named session: a Spark or a pandas frame.
+    Variable(String),
 }
 
 /// Bound values of an SQL statement.
@@ -140,6 +180,20 @@ pub(crate) trait Platform: Debug + Display + Send + Sync {
     ///
     /// Called by the statement's own task; twice is safe, and so is a statement that has ended.
     async fn cancel(&self, session: &RemoteSession, statement: &StatementId);
+
+    /// A page of the tables that the target's catalogue knows, and of the temp views of `session` where one is given.
+    ///
+    /// Called by a tool call, which may go away: reads only.
+    ///
+    /// # Errors
+    /// `platform_unavailable`, `unsupported`.
+    /// # Cancel safety
+    /// Cancel-safe.
+    async fn tables(
+        &self,
+        session: Option<&RemoteSession>,
+        query: &TablesQuery,
+    ) -> Result<TablesPage>;
 
     /// Ends every session and every spare at once; called at the end of the process, after which nothing opens.
     async fn shutdown(&self);

@@ -272,6 +272,7 @@ fn keep_event(
         Event::Warning(text) => record.lock().warning(text),
         Event::Table(batch) => record.lock().table(batch, &statements.folder, one_result)?,
         Event::Image(image) => record.lock().image(image),
+        Event::Written(written) => record.lock().written = Some(written),
         // The loop has taken it.
         Event::End { .. } => {}
     }

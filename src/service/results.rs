@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tempfile::SpooledTempFile;
 
-use crate::model::{Batch, Cell, Column, Error, Image, Page, Result};
+use crate::model::{Batch, Cell, Column, Error, Image, Page, Result, Written};
 
 /// Rows that stay in memory before they spill, in bytes: an ordinary first page.
 const SPILL_AFTER: usize = 64 * 1024;
@@ -37,6 +37,7 @@ pub(super) struct Results {
     pub(super) value: Option<String>,
     images: Vec<Image>,
     warnings: Vec<String>,
+    pub(super) written: Option<Written>,
 }
 
 impl Results {
@@ -50,6 +51,7 @@ impl Results {
             value: None,
             images: Vec::new(),
             warnings: Vec::new(),
+            written: None,
         }
     }
 

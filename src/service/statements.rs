@@ -230,6 +230,7 @@ impl Record {
             further: results.further(),
             images: results.images(),
             warnings: results.warnings(),
+            written: results.written.clone(),
             error: phase.error,
             engine: self.engine.clone(),
         })

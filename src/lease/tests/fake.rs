@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::model::{Code, Error, Event, Progress, Result, SessionId, StatementId};
+use crate::model::{
+    Code, Error, Event, Progress, Result, SessionId, StatementId, TablesPage, TablesQuery,
+};
 use crate::platform::{Capability, Platform, RemoteSession, Reporter, Statement};
 
 /// How an await ends.
@@ -133,6 +135,10 @@ impl Platform for Fake {
     }
 
     async fn cancel(&self, _: &RemoteSession, _: &StatementId) {}
+
+    async fn tables(&self, _: Option<&RemoteSession>, _: &TablesQuery) -> Result<TablesPage> {
+        Ok(TablesPage::default())
+    }
 
     async fn shutdown(&self) {}
 }

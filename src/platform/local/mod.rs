@@ -1,6 +1,8 @@
 //! The local engine: one worker process for each session, and one spare that nobody has used yet.
 
+mod delta;
 mod environment;
+mod metastore;
 mod missing;
 mod paths;
 mod rewrite;
@@ -22,7 +24,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use self::session::Live;
 pub(crate) use self::session::Workshop;
 use super::{Capability, Platform, RemoteSession, Reporter, Statement};
-use crate::model::{Code, End, Error, Event, Progress, Result, SessionId, StatementId, Tag};
+use crate::model::{
+    Code, End, Error, Event, Progress, Result, SessionId, StatementId, TablesPage, TablesQuery, Tag,
+};
 use crate::python::install::{Engine, Installer};
 
 /// Sessions on the machine itself. They die with the process, cost nothing, and read local files.
@@ -218,6 +222,18 @@ impl Platform for Local {
         if let Some(live) = self.live(session) {
             live.cancel(statement);
         }
+    }
+
+    async fn tables(
+        &self,
+        session: Option<&RemoteSession>,
+        query: &TablesQuery,
+    ) -> Result<TablesPage> {
+        let _ = session;
+        metastore::Metastore::open(&self.workshop.folder)
+            .await?
+            .page(query)
+            .await
     }
 
     async fn shutdown(&self) {

@@ -83,6 +83,11 @@ pub(super) async fn run(
                 exit = live.worker.gone() => running.crashed(&exit.reason),
             }
         }
+        Work::Write(write) => End::Failed(Error::new(
+            Code::Unsupported,
+            format!("{} cannot be written yet", write.table),
+        ))
+        .into(),
         Work::Python {
             code,
             keep_namespace,
