@@ -1,7 +1,7 @@
 """Starts the Livy-compatible test server: `python tests/livy/server.py --port 0 …`; README.md says more.
 
-Prints one JSON line when it listens: {"url": …, "port": …, "pid": …}. Ends when its stdin ends, and then kills
-every process that it started. Secrets come in the environment: LIVY_TEST_SECRET.
+Prints one JSON line when it listens: {"url": …, "port": …, "pid": …}. Ends when its stdin ends, and then
+kills every process that it started. Secrets come in the environment: LIVY_TEST_SECRET.
 """
 
 import json

@@ -153,7 +153,7 @@ class ProcessInterpreter:
         if line is None:
             if self._driver_gone.wait(0.05):
                 raise DriverLostError
-            self._errors.ended.wait(0.3)
+            self._errors.ended.wait(0.03)
             with self._error_lock:
                 text, self._error_lines = "\n".join(self._error_lines), []
             raise InterpreterDiedError(text)

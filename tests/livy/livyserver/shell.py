@@ -1,7 +1,7 @@
 """The interpreter of one session: JSON lines in on descriptor 0, one line out on descriptor 1 per request.
 
-A program, not a module of the server: started by driver.py as `python shell.py`. Descriptor 1 is the protocol,
-so whatever user code writes there by other means than print() is taken for a reply, as on a real server.
+A program, not a module of the server: started by driver.py as `python shell.py`. Descriptor 1 is the
+protocol, so whatever user code writes there by other means than print() is taken for a reply, as on a real server.
 Here: nodes and magics, capture, replies. Not here: who reads them (replies.py), Spark itself (spark_side.py).
 """
 
@@ -234,7 +234,7 @@ def give_spark() -> None:
 
         def leave(_status: int) -> None:
             os.kill(driver, 9)
-            time.sleep(3600)
+            sleep(3600)
 
         system = types.SimpleNamespace(exit=leave)
         lang = types.SimpleNamespace(System=system)
@@ -246,7 +246,6 @@ def give_spark() -> None:
 def slow_down(scale: float) -> None:
     """Scales time.sleep, so that a recorded minute can be replayed in seconds."""
     if scale != 1:
-        sleep = time.sleep
         time.sleep = lambda seconds: sleep(seconds * scale)
 
 
@@ -260,6 +259,8 @@ def log(word: str, lines: list[str]) -> None:
     ERRORS.flush()
 
 
+# Bound before user code or slow_down can replace it.
+sleep = time.sleep
 REQUESTS, REPLIES, ERRORS = sys.stdin, sys.stdout, sys.stderr
 
 
@@ -289,6 +290,8 @@ def serve() -> int:
             REPLIES.flush()
         return 0
     except BaseException as error:
+        # A real one stops Spark first: who saw the end of descriptor 1 has not seen these lines.
+        sleep(0.1)
         ERRORS.write("".join(traceback.format_exception(type(error), error, error.__traceback__)))
         ERRORS.flush()
         return 1
