@@ -1,7 +1,7 @@
 """The interpreter of one session: JSON lines in on descriptor 0, one line out on descriptor 1 per request.
 
-A program, not a module of the server: started by driver.py as `python shell.py`. Descriptor 1 is the
-protocol, so whatever user code writes there by other means than print() is taken for a reply, as on a real server.
+A program, not a module of the server: started by driver.py. Descriptor 1 is the protocol:
+whatever user code writes there by other means than print() is taken for a reply, as on a real server.
 Here: nodes and magics, capture, replies. Not here: who reads them (replies.py), Spark itself (spark_side.py).
 """
 

@@ -5,6 +5,7 @@ import json
 import re
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import livy_server
@@ -16,6 +17,16 @@ CASES = Path(__file__).resolve().parents[2] / "cases" / "livy"
 SCALE = 0.1
 FLAGS = ["--engine", "sail", "--start-seconds", "0.1", "--sleep-scale", str(SCALE)]
 FLAGS += ["--shutdown-timeout", "1", "--job-cancel-timeout", "4"]
+# Files with the id of their first session and the flags that their server had.
+FILES = {
+    "lifecycle": ("0",),
+    "errors": ("6",),
+    "cancel": ("12",),
+    "statements": ("14",),
+    "deaths": ("15",),
+    "csrf": ("0", "--csrf"),
+    "limits": ("0", "--max-creation", "2"),
+}
 TRANSIENT = ("waiting", "running", "cancelling")
 HEADERS = ("content-type", "location", "allow")
 FAKES = str(Path(__file__).resolve().parent / "fakes")
@@ -83,18 +94,40 @@ def body_of(response):
 class Replay(unittest.TestCase):
     maxDiff = None
 
-    def replay(self, name, *flags, first=0):
-        exchanges = load(name)
+    @classmethod
+    def setUpClass(cls):
+        # They mostly wait, so they run at the same time; each test then reads its own result.
+        cls.pool = ThreadPoolExecutor(max_workers=3)
+        names = sorted(FILES, key=lambda name: name not in ("cancel", "deaths"))
+        cls.results = {name: cls.pool.submit(cls().replay, name) for name in names}
+        cls.addClassCleanup(cls.pool.shutdown)
+
+    def runTest(self):
+        """Only there so that setUpClass can make one."""
+
+    def replay(self, name):
+        """How many exchanges were compared, and what differed."""
+        first, *flags = FILES[name]
+        failures, count, before = [], 0, 0
         environment = {"PYTHONPATH": FAKES}
-        with Server(*FLAGS, "--first-id", str(first), *flags, environment=environment) as server:
-            before = 0
-            for group in groups(exchanges):
+        with Server(*FLAGS, "--first-id", first, *flags, environment=environment) as server:
+            for group in groups(load(name)):
                 gap = (group[0]["at_ms"] - before) / 1000
                 if gap > 1.5:
                     time.sleep(gap * SCALE)
-                with self.subTest(file=name, case=group[0]["case"], path=group[0]["request"]["path"]):
+                try:
                     self.exchange(server, group)
+                except Exception as problem:
+                    wanted = group[-1]
+                    failures.append(f"{wanted['case']}, {wanted['request']['path']}: {problem}")
+                count += len(group)
                 before = group[-1]["at_ms"] + group[-1]["took_ms"]
+        return count, failures
+
+    def same(self, name, exchanges):
+        count, failures = self.results[name].result()
+        self.assertEqual(failures, [], "\n\n".join(failures))
+        self.assertEqual(count, exchanges)
 
     def send(self, server, request):
         raw = request.get("raw")
@@ -195,22 +228,22 @@ class Replay(unittest.TestCase):
                 self.assertEqual(len(reply.text), int(length))
 
     def test_lifecycle(self):
-        self.replay("lifecycle")
+        self.same("lifecycle", 54)
 
     def test_statements(self):
-        self.replay("statements", first=14)
+        self.same("statements", 145)
 
     def test_cancel(self):
-        self.replay("cancel", first=12)
+        self.same("cancel", 52)
 
     def test_deaths(self):
-        self.replay("deaths", first=15)
+        self.same("deaths", 224)
 
     def test_errors(self):
-        self.replay("errors", first=6)
+        self.same("errors", 30)
 
     def test_csrf(self):
-        self.replay("csrf", "--csrf")
+        self.same("csrf", 3)
 
     def test_limits(self):
-        self.replay("limits", "--max-creation", "2")
+        self.same("limits", 6)
