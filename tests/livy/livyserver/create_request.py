@@ -145,6 +145,14 @@ def check_create(wanted: dict[str, Any]) -> None:
 
 def too_little_memory(wanted: dict[str, Any]) -> bool:
     """A heap that no JVM starts with: the driver dies at once."""
-    text = str(wanted["conf"].get("spark.driver.memory") or wanted["driverMemory"] or "1g").lower()
-    found = re.fullmatch(r"(\d+)([kmg]?)b?", text)
-    return bool(found) and int(found[1]) * {"k": 1, "m": 1024, "g": 1 << 20, "": 1024}[found[2]] < 2048
+    return (
+        size_in_bytes(wanted["conf"].get("spark.driver.memory") or wanted["driverMemory"] or "1g") < 2 << 20
+    )
+
+
+def size_in_bytes(value: Any) -> int:
+    """As the JVM and Livy write sizes: a number with k, m or g behind it."""
+    found = re.fullmatch(r"(\d+)([kmg]?)b?", str(value).strip().lower())
+    if not found:
+        raise RefusedError(bodies.rejected(f"Invalid size string: {value}"))
+    return int(found[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[found[2]]

@@ -50,6 +50,7 @@ class Driver:
 
     def on_python(self) -> None:
         environment = {**os.environ, "PYTHONUNBUFFERED": "YES", "LIVY_TEST_SPARK": self._spark.url}
+        environment["LIVY_TEST_CONF"] = json.dumps(self._options["conf"])
         environment["LIVY_TEST_SLEEP_SCALE"] = str(self._options["sleep_scale"])
         descriptors: list[int] = self._options["descriptors"]
         shell = Path(__file__).with_name("shell.py")

@@ -50,7 +50,7 @@ class Rule:
     text: str = ""
     content_type: str = ""
     act: bool = False
-    bytes: int = 10
+    length: int = 10
     word: str = "perplexed"
     where: str = "body"
     id: int = 0

@@ -195,10 +195,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif kind == "plant":
             plant(rule, answer)
         elif kind == "cut":
-            self._send(answer, only=rule.bytes)
+            self._send(answer, only=rule.length)
             raise ClosedError
         elif kind == "wrong_length":
-            self._send(answer, claim=len(answer.body) + (rule.bytes or 10))
+            self._send(answer, claim=len(answer.body) + (rule.length))
             raise ClosedError
         return answer
 

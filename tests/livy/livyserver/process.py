@@ -24,12 +24,13 @@ class ProcessInterpreter:
     def __init__(
         self,
         settings: Settings,
+        conf: dict[str, str],
         mark: str,
         folder: Path,
         log: Callable[[str], None],
         lost: Callable[[], None],
     ) -> None:
-        self._settings, self._mark, self._folder = settings, mark, folder
+        self._settings, self._conf, self._mark, self._folder = settings, conf, mark, folder
         self._log, self._lost = log, lost
         self._driver: Optional[subprocess.Popen[bytes]] = None
         self._python = 0
@@ -43,10 +44,23 @@ class ProcessInterpreter:
         self._error_lock = threading.Lock()
         self._stdin = -1
         self._stdin_lock = threading.Lock()
+        self._begin_lock = threading.Lock()
+        self._unwanted = False
         self._replies: Optional[Lines] = None
         self._errors: Optional[Lines] = None
 
     def start(self) -> None:
+        with self._begin_lock:
+            if self._unwanted:
+                raise StartError
+            self._begin()
+        for work in (self._read_driver, self._read_driver_log, self._read_errors):
+            threading.Thread(target=work, daemon=True).start()
+        if not self._ready.wait(self._settings.start_timeout) or self._failed:
+            raise StartError
+        self._tell_driver(op="python")
+
+    def _begin(self) -> None:
         theirs_in, self._stdin = os.pipe()
         replies_end, theirs_out = os.pipe()
         errors_end, theirs_err = os.pipe()
@@ -58,6 +72,7 @@ class ProcessInterpreter:
             "engine": self._settings.engine,
             "sql_rows": self._settings.sql_rows,
             "sleep_scale": self._settings.sleep_scale,
+            "conf": self._conf,
             "descriptors": theirs,
             "folder": str(self._folder),
         }
@@ -75,11 +90,6 @@ class ProcessInterpreter:
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
-        for work in (self._read_driver, self._read_driver_log, self._read_errors):
-            threading.Thread(target=work, daemon=True).start()
-        if not self._ready.wait(self._settings.start_timeout) or self._failed:
-            raise StartError
-        self._tell_driver(op="python")
 
     # What the driver says.
     def _read_driver(self) -> None:
@@ -180,8 +190,10 @@ class ProcessInterpreter:
         self._tell_driver(op="cancel", group=str(statement))
 
     def stop(self, busy: bool, timeout: float) -> None:
-        if self._driver is None:
-            return
+        with self._begin_lock:
+            self._unwanted = True
+            if self._driver is None:
+                return
         if not self._ready.is_set() or self._failed:
             self.kill("driver")
         self._tell_driver(op="stop", busy=busy)

@@ -148,9 +148,9 @@ class Routes:
         session = self._find(key)
         ensure_runs(session)
         code, kind = wanted.get("code"), wanted.get("kind")
-        if len(call.raw) > self._settings.rpc_max_bytes:
+        if len(call.raw) > session.rpc_max:
             session.rpc = "closed"
-            raise RefusedError(bodies.rpc_too_large(len(call.raw), self._settings.rpc_max_bytes))
+            raise RefusedError(bodies.rpc_too_large(len(call.raw), session.rpc_max))
         if code is None:
             text = 'java.lang.NullPointerException: Cannot invoke "String.toCharArray()" because "s" is null'
             raise RefusedError(
@@ -209,7 +209,7 @@ class Routes:
 
     def _through_rpc(self, session: Session, size: int) -> None:
         """A message above the limit is never answered, and closes the channel between server and driver."""
-        if size <= self._settings.rpc_max_bytes:
+        if size <= session.rpc_max:
             return
         session.rpc = "cancelled"
         self._table.events.add("rpc_stalled", session=session.id, name=session.name)

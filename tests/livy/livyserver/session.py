@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from .create_request import size_in_bytes
 from .events import Events
 from .interpreter import DriverLostError, Interpreter, InterpreterDiedError, StartError
 from .settings import Settings
@@ -45,6 +46,8 @@ class Session:
         self.created = self.activity = self.heartbeat = time.monotonic()
         self.ended_at: Optional[float] = None
         self.rpc: Optional[str] = None  # None: fine; "cancelled": says so once; "closed": for ever
+        given = wanted["conf"].get("livy.rsc.rpc.max.size")
+        self.rpc_max = size_in_bytes(given) if given else settings.rpc_max_bytes
         self._lost_untold = False
         self._lost = False
         self._stop_asked = False

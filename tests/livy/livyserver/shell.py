@@ -229,6 +229,9 @@ def give_spark() -> None:
         from pyspark.sql.connect.session import SparkSession
 
         spark = SparkSession.builder.remote(url).create()
+        for key, value in json.loads(os.environ.pop("LIVY_TEST_CONF", "{}")).items():
+            if key.startswith("spark.sql."):
+                spark.conf.set(key, value)
         os.environ["SPARK_REMOTE"] = url
         driver = os.getppid()
 
@@ -246,7 +249,7 @@ def give_spark() -> None:
 def slow_down(scale: float) -> None:
     """Scales time.sleep, so that a recorded minute can be replayed in seconds."""
     if scale != 1:
-        time.sleep = lambda seconds: sleep(seconds * scale)
+        time.sleep = lambda seconds: sleep(float(seconds) * scale)
 
 
 def fresh_capture() -> None:
@@ -270,8 +273,8 @@ def serve() -> int:
     try:
         slow_down(float(os.environ.pop("LIVY_TEST_SLEEP_SCALE", "1")))
         give_spark()
-        print(sys.stdout.getvalue(), file=ERRORS)  # type: ignore[attr-defined]
-        print(sys.stderr.getvalue(), file=ERRORS)  # type: ignore[attr-defined]
+        print(sys.stdout.getvalue(), file=ERRORS)  # type: ignore[union-attr]
+        print(sys.stderr.getvalue(), file=ERRORS)  # type: ignore[union-attr]
         ERRORS.flush()
         fresh_capture()
         print("READY(port=0)", file=REPLIES)

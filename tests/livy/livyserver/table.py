@@ -67,33 +67,35 @@ class Table:
                 number, self._next = self._next, self._next + 1
             try:
                 check_create(wanted)
-                self._check_name(number, wanted)
+                session = Session(number, wanted, self.settings, self.events)
+                fails = too_little_memory(wanted)
+                self._check_name(session)
             except RefusedError:
                 self.events.add("id_burnt", session=number, name=wanted["name"])
                 raise
-            session = Session(number, wanted, self.settings, self.events)
             with self._lock:
                 self._sessions[number] = session
                 self._ever.append(session)
             self.events.add("created", session=number, name=session.name)
-            session.begin(self._interpreter(session), fails=too_little_memory(wanted))
+            session.begin(self._interpreter(session), fails)
             return session
 
-    def _check_name(self, number: int, wanted: dict[str, Any]) -> None:
-        name = wanted["name"]
+    def _check_name(self, session: Session) -> None:
+        name = session.name
         if name is None:
             return
         if name == "" or name.isdigit():
             # The driver of such a session has been started and is never ended: a leak of the real server.
-            leaked = Session(number, wanted, self.settings, self.events)
-            leaked.begin(self._interpreter(leaked))
-            assert leaked.interpreter is not None
-            leaked.interpreter.abandon(self.settings.orphan_seconds)
+            interpreter = self._interpreter(session)
+            session.begin(interpreter)
+            interpreter.abandon(self.settings.orphan_seconds)
             with self._lock:
-                self._ever.append(leaked)
+                self._ever.append(session)
             raise RefusedError(bodies.rejected(f"Invalid session name: {name}"))
         if self.find(name) is not None:
-            raise RefusedError(bodies.rejected(f"Duplicate session name: Some({name}) for session {number}"))
+            raise RefusedError(
+                bodies.rejected(f"Duplicate session name: Some({name}) for session {session.id}")
+            )
 
     def _interpreter(self, session: Session) -> Interpreter:
         if self.settings.interpreter == "scripted":
@@ -102,7 +104,8 @@ class Table:
         session.mark = f"{self.mark}/{number}"
         folder = self._folder / str(number)
         folder.mkdir()
-        return ProcessInterpreter(self.settings, session.mark, folder, session.log, session.driver_lost)
+        conf = session.wanted["conf"]
+        return ProcessInterpreter(self.settings, conf, session.mark, folder, session.log, session.driver_lost)
 
     # Removal.
     def delete(self, session: Session, why: str) -> None:
