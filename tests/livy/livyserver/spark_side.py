@@ -64,10 +64,11 @@ class SparkSide:
             "spark.connect.grpc.binding.address=127.0.0.1",
             "spark.ui.enabled=false",
             "spark.driver.bindAddress=127.0.0.1",
+            "spark.driver.host=127.0.0.1",
             f"spark.sql.warehouse.dir={work}/livy-test-warehouse-{os.getpid()}",
         ):
             command += ["--conf", setting]
-        environment = {**os.environ, "SPARK_HOME": home}
+        environment = {**os.environ, "SPARK_HOME": home, "SPARK_LOCAL_IP": "127.0.0.1"}
         self._jvm = subprocess.Popen([*command, "spark-internal"], env=environment, stdout=2, cwd=work)
         until = time.monotonic() + 120
         while time.monotonic() < until and self._jvm.poll() is None:

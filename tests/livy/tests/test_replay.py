@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import time
 import unittest
@@ -15,7 +16,14 @@ from livy_server import Server
 CASES = Path(__file__).resolve().parents[2] / "cases" / "livy"
 # The recordings' seconds are tenths here: sleeps of statements, waits, the server's own limits.
 SCALE = 0.1
-FLAGS = ["--engine", "sail", "--start-seconds", "0.1", "--sleep-scale", str(SCALE)]
+FLAGS = [
+    "--engine",
+    os.environ.get("LIVY_TEST_ENGINE", "sail"),
+    "--start-seconds",
+    "0.1",
+    "--sleep-scale",
+    str(SCALE),
+]
 FLAGS += ["--shutdown-timeout", "1", "--job-cancel-timeout", "4"]
 # Files with the id of their first session and the flags that their server had.
 FILES = {
