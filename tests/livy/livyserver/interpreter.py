@@ -33,6 +33,9 @@ class Interpreter(Protocol):
     def stop(self, busy: bool, timeout: float) -> None:
         """Ends the driver; kills it after `timeout` seconds, which a busy interpreter survives."""
 
+    def close(self) -> None:
+        """No statement is run any more: called by the thread that ran them."""
+
     def abandon(self, after: float) -> None:
         """Forgets the driver, which ends itself `after` seconds later."""
 

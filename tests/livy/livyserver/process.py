@@ -93,9 +93,12 @@ class ProcessInterpreter:
 
     # What the driver says.
     def _read_driver(self) -> None:
-        assert self._driver is not None and self._driver.stdout is not None
+        assert self._driver is not None and self._driver.stdout is not None and self._driver.stdin is not None
         for line in self._driver.stdout:
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                break  # killed in the middle of it
             kind = event["event"]
             if kind == "ready":
                 self._ready.set()
@@ -121,11 +124,15 @@ class ProcessInterpreter:
         self._replies.abandon()
         self._errors.abandon()
         self._lost()
+        with contextlib.suppress(OSError):
+            self._driver.stdin.close()
+        self._driver.stdout.close()
 
     def _read_driver_log(self) -> None:
         assert self._driver is not None and self._driver.stderr is not None
         for line in self._driver.stderr:
             self._log(line.decode("utf-8", "replace").rstrip("\n"))
+        self._driver.stderr.close()
 
     def _read_errors(self) -> None:
         assert self._errors is not None
@@ -202,6 +209,10 @@ class ProcessInterpreter:
         if not self._driver_gone.wait(timeout):
             self.kill("driver")
             self._driver_gone.wait()
+
+    def close(self) -> None:
+        if self._replies is not None:
+            self._replies.close()
 
     def abandon(self, after: float) -> None:
         timer = threading.Timer(after, self.kill, args=("driver",))

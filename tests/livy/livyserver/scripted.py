@@ -110,6 +110,9 @@ class ScriptedInterpreter:
         self._stopped.set()
         self._lost()
 
+    def close(self) -> None:
+        pass
+
     def abandon(self, _after: float) -> None:
         self._stopped.set()
 

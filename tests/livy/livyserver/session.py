@@ -83,6 +83,13 @@ class Session:
         threading.Thread(target=self._work, args=(interpreter, fails), daemon=True).start()
 
     def _work(self, interpreter: Interpreter, fails: bool) -> None:
+        try:
+            if self._start(interpreter, fails):
+                self._serve(interpreter)
+        finally:
+            interpreter.close()
+
+    def _start(self, interpreter: Interpreter, fails: bool) -> bool:
         begun = time.monotonic()
         try:
             if fails:
@@ -96,12 +103,15 @@ class Session:
             if isinstance(problem, OSError):
                 self.log(f"ERROR RSCClient: {problem}")
             self._set_state("dead")
-            return
+            return False
         for number in range(8):
             self.log(f"INFO BlockManagerMaster: Registered BlockManager {number}")
         self.log("INFO SparkEntries: Spark context finished initialization in 914ms")
         self.log("INFO SparkEntries: Created Spark session.")
         self._set_state("idle", only_from="starting")
+        return True
+
+    def _serve(self, interpreter: Interpreter) -> None:
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: self._queue or self._lost or self._stop_asked)
