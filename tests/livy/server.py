@@ -34,7 +34,7 @@ def main() -> int:
     left = front.table.close()
     if left:
         print(f"these processes could not be ended: {left}", file=sys.stderr)
-    return 1 if left else 0
+    return 1 if left or front.bugs else 0
 
 
 def wait_for_end(ended: threading.Event) -> None:

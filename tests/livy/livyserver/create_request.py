@@ -106,9 +106,13 @@ def read_create(raw: bytes, version: str) -> dict[str, Any]:
         raise RefusedError(bodies.bare(400, f"Invalid kind: {kind} {chain}"))
     wanted: dict[str, Any] = {name: given.get(name) for name in FIELDS}
     wanted["kind"] = KINDS[kind.lower()]
-    for name in ("ttl", "idleTimeout"):
+    for name in ("ttl", "idleTimeout", "name"):
         if wanted[name] is not None:
             wanted[name] = str(wanted[name])
+    for name, form in (*((name, list) for name in LISTS), ("conf", dict)):
+        if wanted[name] is not None and not isinstance(wanted[name], form):
+            text = f"Cannot deserialize value of type `scala.collection.immutable.{form.__name__.title()}`"
+            raise RefusedError(bodies.bare(400, f"{text}\n at {place(raw, 0)}"))
     for name in LISTS:
         wanted[name] = wanted[name] or []
     wanted["conf"] = {key: str(value) for key, value in (wanted["conf"] or {}).items()}

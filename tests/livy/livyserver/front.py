@@ -10,8 +10,10 @@ import re
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 import time
+import traceback
 import urllib.parse
 from typing import Any, Optional
 
@@ -43,6 +45,7 @@ class Front(socketserver.ThreadingTCPServer):
         self.admin = Admin(self.table, self.faults, self.events)
         self.admin.secret = secret
         self.numbers = itertools.count()
+        self.bugs = 0
         self.tls: Optional[ssl.SSLContext] = None
         if settings.tls_cert:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -105,6 +108,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._send(answer)
         except (ClosedError, OSError):
             self._hang_up()
+        except Exception:
+            # A fault of this server, not one that was asked for: its exit code says so.
+            text = traceback.format_exc()
+            self.server.bugs += 1
+            self.server.events.add("bug", method=self.command, path=self.path, text=text)
+            print(text, file=sys.stderr)
+            self._send(bodies.bare(500, text))
 
     # The request.
     def _read(self) -> bytes:

@@ -3,6 +3,8 @@
 An answer is JSON: `match` (a regular expression searched in the code), then any of `text`, `data`, `ename`
 with `evalue` and `traceback`, `seconds`, `progress` (a list, spread over the seconds), `stops_on_cancel`,
 `die` (`python` or `driver`). `\\1` in texts is a group of the match. `times` limits how often it is used.
+`python` instead of these is the source of a function `answer(code, match)` that makes the answer, in the
+server's process.
 """
 
 import ast
@@ -38,6 +40,11 @@ class Script:
             re.compile(answer["match"])
         with self._lock:
             self._answers = [dict(answer) for answer in answers]
+            for answer in self._answers:
+                if "python" in answer:
+                    names: dict[str, Any] = {}
+                    exec(answer["python"], names)
+                    answer["answer"] = names["answer"]
 
     def find(self, code: str) -> dict[str, Any]:
         with self._lock:
@@ -46,6 +53,9 @@ class Script:
                 if found and answer.get("times", 1) > 0:
                     if "times" in answer:
                         answer["times"] -= 1
+                    if "python" in answer:
+                        made: dict[str, Any] = answer["answer"](code, found)
+                        return made
                     return {key: expand(found, value) for key, value in answer.items() if key != "match"}
         return {}
 

@@ -150,6 +150,7 @@ class Scripted(unittest.TestCase):
                 {"match": "^table$", "data": {"application/json": {"a": 1}}},
                 {"match": "^fail$", "ename": "ValueError", "evalue": "no"},
                 {"match": "^slow$", "seconds": 5, "progress": [0.0, 0.5], "stops_on_cancel": True},
+                {"match": "^upper", "python": "def answer(code, match):\n    return {'text': code.upper()}"},
                 {"match": "^kill$", "die": "driver"},
             ]
             self.assertEqual(server.post("/__test/script", answers).status, 200)
@@ -158,6 +159,7 @@ class Scripted(unittest.TestCase):
             self.assertEqual(server.run(session, "table")["data"], {"application/json": {"a": 1}})
             self.assertEqual(server.run(session, "fail")["ename"], "ValueError")
             self.assertEqual(server.run(session, "print('a'); 2 + 3 * 4")["data"], {"text/plain": "a\n14"})
+            self.assertEqual(server.run(session, "upper")["data"], {"text/plain": "UPPER"})
             slow = server.start(session, "slow")
             path = f"/sessions/{session}/statements/{slow}"
             wait_for(lambda: server.get(path).body["state"] == "running")

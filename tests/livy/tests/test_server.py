@@ -59,6 +59,14 @@ class Names(unittest.TestCase):
             with Server("--livy-version", version) as server:
                 self.assertIn("Unrecognized field", server.post("/sessions", {field: "30m"}).body)
 
+    def test_fields_of_a_wrong_type_are_refused(self):
+        with Server() as server:
+            for field, value, status in (("conf", "x", 400), ("jars", "x", 400), ("driverCores", "x", 500)):
+                self.assertEqual(server.post("/sessions", {field: value}).status, status)
+            reply = server.post("/sessions", {"name": 5})
+            self.assertEqual(reply.body, {"msg": "Rejected, Reason: Invalid session name: 5"})
+            self.assertEqual(server.post("/sessions", raw=b"null").status, 500)
+
     def test_restart_begins_at_zero_with_names_free(self):
         with Server() as server:
             server.open(name="a")
