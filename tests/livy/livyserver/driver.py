@@ -5,8 +5,10 @@ descriptors 0 and 1 connect it with the server; the interpreter's three descript
 that killing it leaves the interpreter alive with another parent, as on a real server.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -45,7 +47,11 @@ class Driver:
         for line in self._requests:
             request = json.loads(line)
             getattr(self, f"on_{request.pop('op')}")(**request)
-        # The server is gone: nobody can want this session any more.
+        # The server is gone: nobody can want this session any more. The last one removes the folder of all.
+        folder = Path(self._options["folder"])
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
         os.killpg(0, 9)
 
     def on_python(self) -> None:

@@ -5,15 +5,17 @@ Not here: the interpreter, which is another process and uses the same session by
 """
 
 import contextlib
+import ctypes
 import datetime
 import decimal
 import json
 import math
 import os
 import re
+import signal
 import socket
 import subprocess
-import tempfile
+import sys
 import threading
 import time
 import uuid
@@ -56,7 +58,7 @@ class SparkSide:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         home = str(Path(pyspark.__file__).parent)
-        work = tempfile.gettempdir()
+        work = str(Path.cwd())
         command = [f"{home}/bin/spark-submit", "--class"]
         command += ["org.apache.spark.sql.connect.service.SparkConnectServer", "--master", "local[2]"]
         for setting in (
@@ -65,11 +67,14 @@ class SparkSide:
             "spark.ui.enabled=false",
             "spark.driver.bindAddress=127.0.0.1",
             "spark.driver.host=127.0.0.1",
-            f"spark.sql.warehouse.dir={work}/livy-test-warehouse-{os.getpid()}",
+            f"spark.sql.warehouse.dir={work}/warehouse",
         ):
             command += ["--conf", setting]
         environment = {**os.environ, "SPARK_HOME": home, "SPARK_LOCAL_IP": "127.0.0.1"}
-        self._jvm = subprocess.Popen([*command, "spark-internal"], env=environment, stdout=2, cwd=work)
+        # Killing this process, which is the driver, must end its JVM, too.
+        self._jvm = subprocess.Popen(
+            [*command, "spark-internal"], env=environment, stdout=2, cwd=work, preexec_fn=die_with_parent
+        )
         until = time.monotonic() + 120
         while time.monotonic() < until and self._jvm.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -122,6 +127,11 @@ class SparkSide:
         except Exception as error:
             return failed(str(error))
         return {"status": "ok", "data": {"application/json": {"schema": schema, "data": data}}}
+
+
+def die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # 1: PR_SET_PDEATHSIG
 
 
 def struct(fields: list[Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Table:
         self.settings, self.events = settings, events
         self.script = Script()
         self.mark = uuid.uuid4().hex
-        self._folder = Path(tempfile.mkdtemp(prefix="livy-test-"))
+        self._folder: Optional[Path] = None
         self._create_lock = threading.Lock()
         self._lock = threading.Lock()
         self._next = settings.first_id
@@ -102,8 +102,11 @@ class Table:
             return ScriptedInterpreter(self.script, session.driver_lost)
         number = next(self._numbers)
         session.mark = f"{self.mark}/{number}"
-        folder = self._folder / str(number)
-        folder.mkdir()
+        with self._lock:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="livy-test-"))
+            folder = self._folder / str(number)
+            folder.mkdir()
         conf = session.wanted["conf"]
         return ProcessInterpreter(self.settings, conf, session.mark, folder, session.log, session.driver_lost)
 
@@ -183,5 +186,6 @@ class Table:
         self._closing.set()
         groups = [session.interpreter.pids()["driver"] for session in self.ever() if session.interpreter]
         left = processes.end_all(self.mark, groups)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
         return left

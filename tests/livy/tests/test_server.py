@@ -225,11 +225,13 @@ class Ends(unittest.TestCase):
         session = server.open()
         server.start(session, "while True: pass")
         pids = wait_for(lambda: server.processes(session)["alive"])
+        folder = Path(f"/proc/{pids[0]}/cwd").readlink().parent
         server.process.kill()
         server.process.wait()
         server.process.stdin.close()
         server.process.stdout.close()
         wait_for(lambda: not any(alive(pid) for pid in pids))
+        self.assertFalse(folder.exists())
 
 
 class Statements(unittest.TestCase):
