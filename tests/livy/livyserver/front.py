@@ -26,6 +26,9 @@ from .routes import Routes
 from .settings import Settings
 from .table import Table
 
+# Bytes of a request's body that the event log keeps; a longer one is left out.
+SHOWN = 4096
+
 
 class ClosedError(Exception):
     """The connection ends here without an answer."""
@@ -95,7 +98,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return
             number = next(self.server.numbers)
             what = {"request": number, "method": self.command, "path": self.path}
-            self.server.events.add("request", **what, bytes=len(raw))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            shown = raw.decode("utf-8", "replace") if len(raw) <= SHOWN else None
+            self.server.events.add("request", **what, bytes=len(raw), headers=headers, body=shown)
             rule = self.server.faults.find(self.command, split.path, raw)
             if rule is not None:
                 self.server.events.add("fault", request=number, fault=rule.fault, rule=rule.id)

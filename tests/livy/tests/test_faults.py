@@ -120,6 +120,15 @@ class Faults(unittest.TestCase):
         rule = self.server.get("/__test/faults").body[0]
         self.assertEqual((rule["seen"], rule["hit"]), (4, 2))
 
+    def test_chance_hits_a_share_and_the_seed_repeats_it(self):
+        found = []
+        for _ in range(2):
+            with Server(*SCRIPTED, "--seed", "7") as server:
+                server.fault(fault="answer", status=503, times=0, chance=0.5)
+                found.append([server.get("/version").status for _ in range(40)])
+        self.assertEqual(found[0], found[1])
+        self.assertEqual(set(found[0]), {200, 503})
+
     def test_unknown_rules_are_refused_and_removed_ones_do_nothing(self):
         self.assertEqual(self.server.post("/__test/faults", {"fault": "explode"}).status, 400)
         self.assertEqual(self.server.post("/__test/faults", [{"fault": "cut", "pth": "x"}]).status, 400)
@@ -196,5 +205,8 @@ class Log(unittest.TestCase):
                 self.assertTrue(before[0] <= event["wall"] <= after[0])
                 self.assertTrue(before[1] <= event["mono"] <= after[1])
             self.assertEqual(events[-1]["why"], "request")
+            sent = server.events("request")[0]
+            self.assertEqual(json.loads(sent["body"]), {"kind": "pyspark", "name": "tag"})
+            self.assertEqual(sent["headers"]["x-requested-by"], "test")
             last = server.events()[-1]["n"]
             self.assertEqual(server.get(f"/__test/events?since={last + 99}").body, [])
