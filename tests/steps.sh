@@ -108,12 +108,15 @@ engine() {
     target/debug/sparklease engine "$@"
 }
 
-# The tests of the worker and the harness, run by the engine's own Python.
+# The tests of the worker, the harness and the Livy test server, run by the engine's own Python.
 python_tests() {
-    local python
+    local python folder code=0
     python=$(engine status --json | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["python"])') || return 1
     # No compiled files beside src/python: the sources are text.
-    PYTHONDONTWRITEBYTECODE=1 SPARKLEASE_TEST_PYTHON=$python "$python" -m unittest discover -v -s tests/python
+    for folder in tests/python tests/livy/tests; do
+        PYTHONDONTWRITEBYTECODE=1 SPARKLEASE_TEST_PYTHON=$python "$python" -m unittest discover -v -s "$folder" || code=1
+    done
+    return "$code"
 }
 
 left_out() {

@@ -1,0 +1,1 @@
+"""A Livy-compatible server for tests; see ../README.md."""
