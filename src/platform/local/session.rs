@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::environment;
-use crate::model::{Code, Error, Result, StatementId, Tag};
+use super::metastore::Metastore;
+use crate::model::{Code, Error, Result, SecretRegistry, StatementId, Tag};
 use crate::python::install::Engine;
 use crate::python::{Launch, Worker, harness};
 use crate::spark_connect::Client;
@@ -25,6 +26,10 @@ pub(crate) struct Workshop {
     pub memory_bytes: u64,
     /// Where the sessions' own folders are.
     pub scratch: Arc<Scratch>,
+    /// Where the catalogue is, and the tables' files.
+    pub data: PathBuf,
+    /// Where the catalogue's bearer is made known.
+    pub secrets: SecretRegistry,
 }
 
 /// A session that runs.
@@ -49,7 +54,12 @@ impl Live {
     /// `engine_unavailable`, `platform_unavailable`.
     /// # Cancel safety
     /// Dropping the future kills the worker.
-    pub(super) async fn start(workshop: &Workshop, engine: &Engine, tag: &Tag) -> Result<Self> {
+    pub(super) async fn start(
+        workshop: &Workshop,
+        engine: &Engine,
+        metastore: &Metastore,
+        tag: &Tag,
+    ) -> Result<Self> {
         let folder = workshop.scratch.folder().map_err(no_folder)?;
         let launch = Launch {
             python: engine.python.clone(),
@@ -61,12 +71,14 @@ impl Live {
                 std::env::vars_os(),
                 folder.path(),
                 &workshop.cache,
+                &metastore.catalog_list(),
                 workshop.memory_bytes,
             ),
         };
         let worker = Worker::start(&launch).await?;
         let spark = Client::connect(&format!("http://127.0.0.1:{}", worker.port())).await?;
-        let warehouse = folder.path().join("warehouse").display().to_string();
+        // A relative one would be the working directory's, and its tables empty from another directory.
+        let warehouse = metastore.warehouse().display().to_string();
         spark
             .set_config(&[
                 ("spark.sql.warehouse.dir", &warehouse),
