@@ -11,4 +11,4 @@ mod tree;
 
 pub(crate) use classify::{Verdict, classify};
 pub(crate) use name::check_name;
-pub(crate) use quote::{parts, quote, quote_parts};
+pub(crate) use quote::{parts, quote};

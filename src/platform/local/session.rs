@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::environment;
-use super::metastore::Metastore;
+use super::metastore::{Door, Metastore};
 use crate::model::{Code, Error, Result, SecretRegistry, StatementId, Tag};
 use crate::python::install::Engine;
 use crate::python::{Launch, Worker, harness};
@@ -36,6 +36,7 @@ pub(crate) struct Workshop {
 pub(super) struct Live {
     pub(super) worker: Worker,
     pub(super) spark: Client,
+    pub(super) catalog: Door,
     running: Mutex<Option<Running>>,
     /// Temp views that the `files` argument has made: it may replace these, and no view of the user's.
     views: Mutex<BTreeSet<String>>,
@@ -61,6 +62,7 @@ impl Live {
         tag: &Tag,
     ) -> Result<Self> {
         let folder = workshop.scratch.folder().map_err(no_folder)?;
+        let catalog = metastore.door();
         let launch = Launch {
             python: engine.python.clone(),
             script: harness::write(&workshop.cache).map_err(no_folder)?,
@@ -71,7 +73,7 @@ impl Live {
                 std::env::vars_os(),
                 folder.path(),
                 &workshop.cache,
-                &metastore.catalog_list(),
+                &catalog.catalog_list(),
                 workshop.memory_bytes,
             ),
         };
@@ -89,6 +91,7 @@ impl Live {
         Ok(Self {
             worker,
             spark,
+            catalog,
             running: Mutex::new(None),
             views: Mutex::default(),
             folder,

@@ -73,7 +73,9 @@ fn put(log: &Path, content: &[u8]) -> io::Result<()> {
 fn version_0(table: &NewTable) -> Vec<u8> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or_default());
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or_default()
+        });
     let (protocol, metadata) = (protocol(table), metadata(table, now));
     let commit = json!({
         "timestamp": now,
@@ -83,7 +85,11 @@ fn version_0(table: &NewTable) -> Vec<u8> {
         "engineInfo": concat!("sparklease/", env!("CARGO_PKG_VERSION")),
     });
     let mut text = Vec::new();
-    for (kind, action) in [("commitInfo", commit), ("protocol", protocol), ("metaData", metadata)] {
+    for (kind, action) in [
+        ("commitInfo", commit),
+        ("protocol", protocol),
+        ("metaData", metadata),
+    ] {
         text.extend(json!({ kind: action }).to_string().into_bytes());
         text.push(b'\n');
     }
@@ -114,7 +120,10 @@ fn protocol(table: &NewTable) -> Value {
             .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     };
     let mut readers = Vec::new();
-    for (data_type, feature) in [("timestamp_ntz", "timestampNtz"), ("variant", "variantType")] {
+    for (data_type, feature) in [
+        ("timestamp_ntz", "timestampNtz"),
+        ("variant", "variantType"),
+    ] {
         if has_type(&table.schema, data_type) {
             readers.push(feature);
         }
@@ -170,12 +179,16 @@ mod tests {
         let location = folder.path().join("new/table");
         create(&location, &table("long")).unwrap();
         let actions = actions(&location);
-        assert_eq!(actions[1]["protocol"], json!({"minReaderVersion": 1, "minWriterVersion": 2}));
+        assert_eq!(
+            actions[1]["protocol"],
+            json!({"minReaderVersion": 1, "minWriterVersion": 2})
+        );
         let metadata = &actions[2]["metaData"];
         assert_eq!(metadata["partitionColumns"], json!(["a"]));
         assert_eq!(metadata["configuration"], json!({"k": "v"}));
         assert_eq!(metadata["description"], "why");
-        let schema: Value = serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+        let schema: Value =
+            serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
         assert_eq!(schema, table("long").schema);
     }
 

@@ -18,7 +18,10 @@ pub(crate) fn fields(schema: &Value) -> impl Iterator<Item = &Value> {
 
 /// A field's name.
 pub(crate) fn field_name(field: &Value) -> &str {
-    field.get("name").and_then(Value::as_str).unwrap_or_default()
+    field
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The columns of a schema, in its order.
@@ -81,8 +84,8 @@ fn write_type(data_type: &Value, text: &mut String) {
                     text.push(',');
                 }
                 let name = field_name(field);
-                let plain = !name.is_empty()
-                    && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+                let plain =
+                    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
                 text.push_str(&if plain { name.to_owned() } else { quote(name) });
                 text.push(':');
                 write_type(field.get("type").unwrap_or(&Value::Null), text);
@@ -99,8 +102,14 @@ fn write_type(data_type: &Value, text: &mut String) {
 pub(crate) fn has_type(schema: &Value, name: &str) -> bool {
     match schema {
         Value::Object(object) => {
-            let named = |key: &str| object.get(key).is_some_and(|data_type| has_type(data_type, name));
-            ["type", "elementType", "keyType", "valueType"].into_iter().any(named)
+            let named = |key: &str| {
+                object
+                    .get(key)
+                    .is_some_and(|data_type| has_type(data_type, name))
+            };
+            ["type", "elementType", "keyType", "valueType"]
+                .into_iter()
+                .any(named)
                 || fields(schema).any(|field| has_type(field, name))
         }
         Value::String(text) => text == name,
@@ -138,7 +147,11 @@ mod tests {
             [
                 ("id", "bigint", false),
                 ("price", "decimal(38,18)", true),
-                ("deep", "map<string,array<struct<at:timestamp_ntz,`a b`:tinyint>>>", true)
+                (
+                    "deep",
+                    "map<string,array<struct<at:timestamp_ntz,`a b`:tinyint>>>",
+                    true
+                )
             ]
         );
         assert_eq!(columns[0].comment.as_deref(), Some("who"));

@@ -7,7 +7,10 @@ use crate::model::{Code, Error, Result};
 
 impl Metastore {
     /// The commits that the engine asks for, and the newest version that went through the catalogue.
-    pub(super) async fn commits(&self, query: wire::CommitsQuery) -> Result<(Vec<Commit>, Option<i64>)> {
+    pub(super) async fn commits(
+        &self,
+        query: wire::CommitsQuery,
+    ) -> Result<(Vec<Commit>, Option<i64>)> {
         self.0
             .store
             .read(move |db| {

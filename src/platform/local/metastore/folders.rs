@@ -7,10 +7,12 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
+use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::names::slug;
@@ -29,9 +31,17 @@ pub(super) const PURGE_EVERY: Duration = Duration::from_secs(60);
 const OPENING_FOR: Duration = Duration::from_secs(10);
 
 /// Where everything of the catalogue lies.
+///
+/// The engine gets a path wrong that has a space or a letter beyond ASCII in it: it puts the log in one folder and the
+/// rows in another, both with escapes in their names. So it is told of another way in, by a link, where the data
+/// directory has such a path.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     root: PathBuf,
+    /// The same, as the engine is told it.
+    engine: PathBuf,
+    /// Holds the link, where there is one.
+    link: Arc<Mutex<Option<TempDir>>>,
 }
 
 /// This process, as an owner of folders.
@@ -61,7 +71,49 @@ impl Places {
         if root.to_str().is_none() {
             return Err(io::Error::other("its path is not UTF-8"));
         }
-        Ok(Self { root })
+        if is_plain(&root) {
+            return Ok(Self {
+                engine: root.clone(),
+                root,
+                link: Arc::default(),
+            });
+        }
+        let link = tempfile::Builder::new().prefix("sparklease-").tempdir()?;
+        let engine = link.path().join("lake");
+        if !is_plain(&engine) {
+            return Err(io::Error::other(
+                "the engine can read neither its path nor that of the folder for temporary files: both have a space \
+                 or a letter beyond ASCII in it",
+            ));
+        }
+        std::os::unix::fs::symlink(&root, &engine)?;
+        Ok(Self {
+            root,
+            engine,
+            link: Arc::new(Mutex::new(Some(link))),
+        })
+    }
+
+    /// Removes the link; at the end of the process.
+    pub(super) fn close(&self) {
+        drop(
+            self.link
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+    }
+
+    /// A path as the engine is told it.
+    pub(super) fn for_engine(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.root)
+            .map_or_else(|_| path.to_owned(), |below| self.engine.join(below))
+    }
+
+    /// The path that the engine means.
+    pub(super) fn from_engine(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.engine)
+            .map_or_else(|_| path.to_owned(), |below| self.root.join(below))
     }
 
     pub(super) fn file(&self) -> PathBuf {
@@ -74,9 +126,9 @@ impl Places {
             .components()
             .all(|part| !matches!(part, std::path::Component::ParentDir));
         plain
-            && ["tables", "warehouse"]
-                .iter()
-                .any(|folder| path.starts_with(self.root.join(folder)) && path != self.root.join(folder))
+            && ["tables", "warehouse"].iter().any(|folder| {
+                path.starts_with(self.root.join(folder)) && path != self.root.join(folder)
+            })
     }
 
     /// Where the engine puts tables that it finds a place for itself: a folder of this owner.
@@ -142,7 +194,8 @@ impl Places {
 
     /// Makes trash of the folders of dead owners that no table has taken, and forgets these owners.
     pub(super) fn sweep(&self, db: &Connection, _registry: &Registry) -> Result<()> {
-        let entries = fs::read_dir(self.root.join("owners")).map_err(|e| unreadable(&self.root, e))?;
+        let entries =
+            fs::read_dir(self.root.join("owners")).map_err(|e| unreadable(&self.root, e))?;
         let mut alive = Vec::new();
         for entry in entries.flatten() {
             let id = entry.file_name().to_string_lossy().into_owned();
@@ -174,7 +227,10 @@ impl Places {
     /// What the engine put down for a dead owner, and no table has.
     fn sweep_warehouse(&self, db: &Connection, alive: &[String]) -> Result<()> {
         let warehouse = self.root.join("warehouse");
-        for owner in fs::read_dir(&warehouse).map_err(|e| unreadable(&warehouse, e))?.flatten() {
+        for owner in fs::read_dir(&warehouse)
+            .map_err(|e| unreadable(&warehouse, e))?
+            .flatten()
+        {
             if alive.contains(&owner.file_name().to_string_lossy().into_owned()) {
                 continue;
             }
@@ -216,7 +272,8 @@ impl Places {
                 store.read(move |db| is_taken(db, &folder)).await?
             };
             if ours && !wanted {
-                let removed = tokio::task::spawn_blocking(move || fs::remove_dir_all(&folder)).await;
+                let removed =
+                    tokio::task::spawn_blocking(move || fs::remove_dir_all(&folder)).await;
                 if let Ok(Err(e)) = removed
                     && e.kind() != io::ErrorKind::NotFound
                 {
@@ -236,6 +293,14 @@ impl Places {
     }
 }
 
+/// Whether the engine reads and writes a path as it is; tried for every sign of ASCII.
+pub(super) fn is_plain(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| {
+        path.chars()
+            .all(|char| char.is_ascii_alphanumeric() || "/._-+=,@".contains(char))
+    })
+}
+
 /// Makes trash of a folder: at once where nobody can be reading it, else after a while.
 pub(super) fn throw(db: &Connection, path: &Path, at_once: bool) -> Result<()> {
     let path = path.to_string_lossy();
@@ -253,12 +318,20 @@ pub(super) fn throw(db: &Connection, path: &Path, at_once: bool) -> Result<()> {
 
 /// Whether a living owner has noted the folder and no table has taken it yet.
 pub(super) fn is_noted(db: &Connection, path: &Path) -> Result<bool> {
-    exists(db, "SELECT EXISTS (SELECT 1 FROM folders WHERE path = ?1)", path)
+    exists(
+        db,
+        "SELECT EXISTS (SELECT 1 FROM folders WHERE path = ?1)",
+        path,
+    )
 }
 
 /// Whether a table's files are there.
 pub(super) fn is_taken(db: &Connection, path: &Path) -> Result<bool> {
-    exists(db, "SELECT EXISTS (SELECT 1 FROM tables WHERE path = ?1)", path)
+    exists(
+        db,
+        "SELECT EXISTS (SELECT 1 FROM tables WHERE path = ?1)",
+        path,
+    )
 }
 
 fn exists(db: &Connection, sql: &str, path: &Path) -> Result<bool> {

@@ -49,7 +49,10 @@ pub(super) fn newest(location: &Path) -> Result<Option<Newest>> {
     let unreadable = |e: &dyn std::fmt::Display| {
         Error::new(
             Code::StatementFailed,
-            format!("the Delta log at {} cannot be read: {e}", location.display()),
+            format!(
+                "the Delta log at {} cannot be read: {e}",
+                location.display()
+            ),
         )
         .hint("Check that the folder holds a whole Delta table.")
     };
@@ -126,7 +129,9 @@ pub(super) fn publish_commit(location: &Path, commit: &Commit) -> io::Result<()>
 }
 
 fn commit_file(location: &Path, version: u64) -> PathBuf {
-    location.join("_delta_log").join(format!("{version:020}.json"))
+    location
+        .join("_delta_log")
+        .join(format!("{version:020}.json"))
 }
 
 fn version_of(file: &str) -> Option<u64> {

@@ -12,11 +12,15 @@ pub(super) fn page(db: &Connection, query: &TablesQuery) -> Result<TablesPage> {
         .into_iter()
         .map(|database| (database.name, 0))
         .collect();
-    let all: Vec<Table> = records::all_tables(db)?.into_iter().map(Table::from).collect();
+    let all: Vec<Table> = records::all_tables(db)?
+        .into_iter()
+        .map(Table::from)
+        .collect();
     let total = all.len() as u64;
     let behind = |table: &Table| {
         query.after.as_ref().is_none_or(|after| {
-            (key(&table.name.database), key(&table.name.table)) > (key(&after.database), key(&after.table))
+            (key(&table.name.database), key(&table.name.table))
+                > (key(&after.database), key(&after.table))
         })
     };
     let mut rest = all.into_iter().filter(behind);

@@ -13,11 +13,11 @@ mod store;
 mod tables;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use self::folders::{Owner, Places};
 use self::store::Store;
+use super::delta;
 use crate::model::{
     Code, DEFAULT_DATABASE, Error, Result, TableColumn, TableKind, TableName, TablesPage,
     TablesQuery,
@@ -47,8 +48,64 @@ struct Core {
     owner: Owner,
     bearer: String,
     port: u16,
+    /// Why the last call of each worker was refused that was.
+    refusals: Mutex<HashMap<String, Error>>,
+    /// External Delta tables without a log, by the worker that is making them: the same statement may write them.
+    empty: Mutex<HashMap<String, Vec<(PathBuf, delta::NewTable)>>>,
     /// The server, and what purges.
     tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The catalogue as one worker has it.
+#[derive(Debug)]
+pub(crate) struct Door {
+    metastore: Metastore,
+    worker: String,
+}
+
+impl Door {
+    /// The value of `SAIL_CATALOG__LIST`; it holds the bearer of this process.
+    pub(crate) fn catalog_list(&self) -> String {
+        format!(
+            r#"[{{type="unity", name="{CATALOG}", uri="{}", default_catalog="{CATALOG}", token="{}"}}]"#,
+            self.uri(),
+            self.metastore.bearer()
+        )
+    }
+
+    /// Where the engine and the harness reach it.
+    pub(crate) fn uri(&self) -> String {
+        format!(
+            "http://{}:{}/{}{}",
+            Ipv4Addr::LOCALHOST,
+            self.metastore.0.port,
+            self.worker,
+            server::BASE
+        )
+    }
+
+    /// Why the catalogue refused what this worker asked last, once; the engine's own words have the status only.
+    pub(crate) fn take_refusal(&self) -> Option<Error> {
+        self.metastore.refusals().remove(&self.worker)
+    }
+
+    /// Gives version 0 to the external Delta tables that this worker's statement has made and not written: without it
+    /// nobody could write them. To be called when a statement has ended.
+    ///
+    /// # Errors
+    /// `statement_failed` for a place that cannot be written.
+    /// # Cancel safety
+    /// A dropped future leaves some of them without.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        self.metastore.settle(&self.worker).await
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.metastore.refusals().remove(&self.worker);
+        self.metastore.empty().remove(&self.worker);
+    }
 }
 
 /// A table, as the catalogue knows it.
@@ -154,9 +211,9 @@ impl Metastore {
                 Ok::<_, Error>((places, registry, store, owner))
             })
         };
-        let (places, registry, store, owner) = opened
-            .await
-            .map_err(|e| Error::internal("the catalogue's opening was stopped").source_error(e))??;
+        let (places, registry, store, owner) = opened.await.map_err(|e| {
+            Error::internal("the catalogue's opening was stopped").source_error(e)
+        })??;
         {
             let places = places.clone();
             store
@@ -180,6 +237,8 @@ impl Metastore {
             owner,
             bearer,
             port,
+            refusals: Mutex::default(),
+            empty: Mutex::default(),
             tasks: Mutex::default(),
         }));
         metastore.start(listener, grace);
@@ -215,39 +274,57 @@ impl Metastore {
 
     /// Ends it: the engine gets no more answers, and what was accepted is written. Twice is safe.
     pub(crate) async fn close(&self) {
-        let tasks = std::mem::take(
-            &mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let tasks =
+            std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             task.abort();
         }
         let store = self.0.store.clone();
         let closed = tokio::task::spawn_blocking(move || store.close());
         let _ = tokio::time::timeout(CLOSE_FOR, closed).await;
+        self.0.places.close();
     }
 
-    /// The value of `SAIL_CATALOG__LIST` for a worker; it holds the bearer of this process.
-    pub(crate) fn catalog_list(&self) -> String {
-        format!(
-            r#"[{{type="unity", name="{CATALOG}", uri="{}", default_catalog="{CATALOG}", token="{}"}}]"#,
-            self.uri(),
-            self.0.bearer
-        )
+    /// A way in for a worker.
+    pub(crate) fn door(&self) -> Door {
+        Door {
+            metastore: self.clone(),
+            worker: Uuid::new_v4().simple().to_string(),
+        }
     }
 
-    /// Where the engine and the harness reach it.
-    pub(crate) fn uri(&self) -> String {
-        format!("http://{}:{}{}", Ipv4Addr::LOCALHOST, self.0.port, server::BASE)
+    /// A path of a table as the engine is to be told it: it cannot read each path that we can.
+    pub(crate) fn for_engine(&self, path: &Path) -> PathBuf {
+        self.0.places.for_engine(path)
     }
 
-    /// What a caller of [`Metastore::uri`] must show. A secret.
+    fn places(&self) -> &Places {
+        &self.0.places
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, HashMap<String, Error>> {
+        self.0
+            .refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn empty(&self) -> MutexGuard<'_, HashMap<String, Vec<(PathBuf, delta::NewTable)>>> {
+        self.0.empty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_refusal(&self, worker: String, error: Error) {
+        self.refusals().insert(worker, error);
+    }
+
+    /// What a caller of [`Door::uri`] must show. A secret.
     pub(crate) fn bearer(&self) -> &str {
         &self.0.bearer
     }
 
     /// Where the engine puts tables that it finds a place for itself: an absolute path, of this process.
     pub(crate) fn warehouse(&self) -> PathBuf {
-        self.0.places.warehouse(&self.0.owner.id)
+        self.for_engine(&self.0.places.warehouse(&self.0.owner.id))
     }
 
     /// The names of all databases, in order.
@@ -258,7 +335,10 @@ impl Metastore {
     /// Cancel-safe.
     pub(crate) async fn databases(&self) -> Result<Vec<String>> {
         let databases = self.all_databases().await?;
-        Ok(databases.into_iter().map(|database| database.name).collect())
+        Ok(databases
+            .into_iter()
+            .map(|database| database.name)
+            .collect())
     }
 
     /// A table by its name, compared as Spark does.
@@ -314,7 +394,7 @@ impl From<records::Record> for Table {
             } else {
                 TableKind::External
             },
-            columns: super::delta::schema::columns(&record.schema),
+            columns: delta::schema::columns(&record.schema),
             id: record.id,
             name: record.name,
             catalog_managed: record.catalog_managed,

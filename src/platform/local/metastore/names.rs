@@ -75,7 +75,9 @@ pub(crate) fn problem(of: NameOf, name: &str) -> Option<String> {
         ));
     }
     if name.starts_with(char::is_whitespace) || name.ends_with(char::is_whitespace) {
-        return Some(format!("the {what} name {name:?} starts or ends with a space"));
+        return Some(format!(
+            "the {what} name {name:?} starts or ends with a space"
+        ));
     }
     if of == NameOf::Database && NO_DATABASE.contains(&key(name).as_str()) {
         return Some(format!(
@@ -111,7 +113,9 @@ pub(crate) fn check_columns<'a>(names: impl IntoIterator<Item = &'a str>) -> Res
     for name in names {
         problems.extend(problem(NameOf::Column, name));
         if !seen.insert(key(name)) {
-            problems.push(format!("the column {name:?} is there twice; case makes no difference"));
+            problems.push(format!(
+                "the column {name:?} is there twice; case makes no difference"
+            ));
         }
     }
     refuse(problems)
@@ -141,10 +145,20 @@ pub(super) fn slug(name: &str) -> String {
     const MOST: usize = 40;
     let slug: String = name
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
         .take(MOST)
         .collect();
-    if slug.is_empty() { "_".to_owned() } else { slug }
+    if slug.is_empty() {
+        "_".to_owned()
+    } else {
+        slug
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(super) struct Record {
     pub(super) name: TableName,
     /// In lower case.
     pub(super) format: String,
-    /// Its location as the engine is told it: a `file:` URI, or a path as the user wrote it.
+    /// Its location as the user wrote it: a `file:` URI or a path. The same as `path` where the catalogue chose it.
     pub(super) uri: String,
     /// The same as an absolute path.
     pub(super) path: PathBuf,
@@ -63,19 +63,28 @@ pub(super) struct Commit {
 pub(super) fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        .map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
 }
 
 /// All databases, by name.
 pub(super) fn databases(db: &Connection) -> Result<Vec<Database>> {
-    collect(db, "SELECT id, name, comment, properties, created_ms FROM databases ORDER BY key", [], database)
+    collect(
+        db,
+        "SELECT id, name, comment, properties, created_ms FROM databases ORDER BY key",
+        [],
+        database,
+    )
 }
 
 /// A database by its name.
 pub(super) fn find_database(db: &Connection, name: &str) -> Result<Option<Database>> {
-    db.prepare_cached("SELECT id, name, comment, properties, created_ms FROM databases WHERE key = ?1")
-        .and_then(|mut statement| statement.query_row([key(name)], database).optional())
-        .map_err(trouble)
+    db.prepare_cached(
+        "SELECT id, name, comment, properties, created_ms FROM databases WHERE key = ?1",
+    )
+    .and_then(|mut statement| statement.query_row([key(name)], database).optional())
+    .map_err(trouble)
 }
 
 /// A database that must be there.
@@ -123,16 +132,20 @@ pub(super) fn add_database(
 pub(super) fn drop_database(db: &Connection, name: &str, force: bool) -> Result<()> {
     let database = the_database(db, name)?;
     if key(name) == DEFAULT_DATABASE {
-        return Err(
-            Error::new(Code::InvalidArgument, "the database default cannot be dropped")
-                .hint("Drop its tables one by one."),
-        );
+        return Err(Error::new(
+            Code::InvalidArgument,
+            "the database default cannot be dropped",
+        )
+        .hint("Drop its tables one by one."));
     }
     let tables = tables_of(db, &database)?;
     if !force && !tables.is_empty() {
         return Err(Error::new(
             Code::InvalidArgument,
-            format!("the database {name:?} is not empty: it has {} tables", tables.len()),
+            format!(
+                "the database {name:?} is not empty: it has {} tables",
+                tables.len()
+            ),
         )
         .hint("Drop its tables first, or write DROP DATABASE … CASCADE."));
     }
@@ -218,8 +231,11 @@ pub(super) fn add_table(db: &Connection, table: &Record) -> Result<()> {
         }
         Err(e) => return Err(trouble(e)),
     }
-    db.execute("DELETE FROM folders WHERE path = ?1", [table.path.to_string_lossy()])
-        .map_err(trouble)?;
+    db.execute(
+        "DELETE FROM folders WHERE path = ?1",
+        [table.path.to_string_lossy()],
+    )
+    .map_err(trouble)?;
     Ok(())
 }
 
@@ -246,7 +262,13 @@ pub(super) fn rename_table(db: &Connection, table: &Record, to: &TableName) -> R
     };
     let changed = db.execute(
         "UPDATE tables SET database = ?2, key = ?3, name = ?4, search = ?5 WHERE id = ?1",
-        params![table.id, database.id, key(&to.table), to.table, search(&renamed)],
+        params![
+            table.id,
+            database.id,
+            key(&to.table),
+            to.table,
+            search(&renamed)
+        ],
     );
     match changed {
         Ok(_) => Ok(()),
@@ -268,7 +290,9 @@ pub(super) fn note_columns(db: &Connection, table: &Record) -> Result<()> {
             table.id,
             table.schema.to_string(),
             to_json(&table.partition_by),
-            table.version.and_then(|version| i64::try_from(version).ok()),
+            table
+                .version
+                .and_then(|version| i64::try_from(version).ok()),
             search(table),
         ],
     )
@@ -277,7 +301,12 @@ pub(super) fn note_columns(db: &Connection, table: &Record) -> Result<()> {
 }
 
 /// The commits of a table from a version on, in order.
-pub(super) fn commits(db: &Connection, table_id: &str, from: i64, to: Option<i64>) -> Result<Vec<Commit>> {
+pub(super) fn commits(
+    db: &Connection,
+    table_id: &str,
+    from: i64,
+    to: Option<i64>,
+) -> Result<Vec<Commit>> {
     collect(
         db,
         "SELECT version, timestamp, file_name, file_size, file_modified FROM commits \
@@ -297,8 +326,12 @@ pub(super) fn commits(db: &Connection, table_id: &str, from: i64, to: Option<i64
 
 /// The newest version that went through the catalogue.
 pub(super) fn newest_commit(db: &Connection, table_id: &str) -> Result<Option<i64>> {
-    db.query_row("SELECT max(version) FROM commits WHERE table_id = ?1", [table_id], |row| row.get(0))
-        .map_err(trouble)
+    db.query_row(
+        "SELECT max(version) FROM commits WHERE table_id = ?1",
+        [table_id],
+        |row| row.get(0),
+    )
+    .map_err(trouble)
 }
 
 /// Notes a commit: `already_exists` for a version that is taken, and nothing between it and the one before.

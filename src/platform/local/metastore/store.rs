@@ -133,7 +133,10 @@ impl Store {
     }
 
     /// Sends a write whose end nobody waits for.
-    pub(super) fn write_later(&self, job: impl FnOnce(&Transaction<'_>) -> Result<()> + Send + 'static) {
+    pub(super) fn write_later(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> Result<()> + Send + 'static,
+    ) {
         let sent = send(
             &self.0.write,
             Box::new(move |connection| {
@@ -153,7 +156,11 @@ impl Store {
             *sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         let running = std::mem::take(
-            &mut *self.0.running.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut *self
+                .0
+                .running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         );
         for thread in running {
             let _ = thread.join();

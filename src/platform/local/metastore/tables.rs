@@ -33,7 +33,11 @@ impl Metastore {
         comment: Option<String>,
         properties: BTreeMap<String, String>,
     ) -> Result<Database> {
-        names::refuse(names::problem(NameOf::Database, &name).into_iter().collect())?;
+        names::refuse(
+            names::problem(NameOf::Database, &name)
+                .into_iter()
+                .collect(),
+        )?;
         self.0
             .store
             .write(move |db| {
@@ -102,18 +106,20 @@ impl Metastore {
             .await
     }
 
-    /// Makes the table known that the engine asks for. One that is external and Delta has a log afterwards: its own,
-    /// or one with version 0.
-    pub(super) async fn add_table(&self, new: wire::NewTable) -> Result<Record> {
+    /// Makes the table known that a worker's engine asks for. One that is external and Delta may have no log yet: the
+    /// same statement writes it, or [`Metastore::settle`] does.
+    pub(super) async fn add_table(&self, new: wire::NewTable, worker: &str) -> Result<Record> {
         let name = new.name()?;
         names::check(&name)?;
-        let (uri, path) = new.location()?;
+        let (uri, given) = new.location()?;
+        let path = self.0.places.from_engine(&given);
         let (mut schema, mut partition_by) = new.schema()?;
         let format = new.format();
         let is_delta = format == "delta";
         let ours = self.0.places.is_ours(&path);
         let staged = {
-            let (path, warehouse) = (path.clone(), self.warehouse());
+            let warehouse = self.0.places.warehouse(&self.0.owner.id);
+            let path = path.clone();
             self.0
                 .store
                 .read(move |db| {
@@ -129,42 +135,46 @@ impl Metastore {
             )
             .hint("Leave LOCATION out, or give a folder outside the data directory."));
         }
+        if is_delta && !folders::is_plain(&given) {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("the engine cannot keep a Delta table at {}", given.display()),
+            )
+            .hint("Take a path of ASCII letters, digits and ._-+=,@ only, or make a link of such a name to the folder."));
+        }
         let mut version = None;
         let mut comment = new.comment.clone();
         if is_delta && !new.is_managed() {
-            let found = newest_of(path.clone()).await?;
-            let found = match found {
-                Some(found) => Some(found),
-                None if new.has_columns() => {
-                    let table = delta::NewTable {
-                        schema: schema.clone(),
-                        partition_by: partition_by.clone(),
-                        comment: comment.clone(),
-                        properties: new.properties(),
-                    };
-                    create(path.clone(), table).await?;
-                    newest_of(path.clone()).await?
-                }
-                None => None,
-            };
-            let Some(found) = found else {
+            if let Some(found) = newest_of(path.clone()).await? {
+                schema = found.schema;
+                partition_by = found.partition_by;
+                version = Some(found.version);
+                comment = comment.or(found.comment);
+            } else if !new.has_columns() {
                 return Err(Error::new(
                     Code::InvalidArgument,
                     format!("there is no Delta table at {}", path.display()),
                 )
                 .hint("Name its columns, or give the folder of a Delta table."));
-            };
-            schema = found.schema;
-            partition_by = found.partition_by;
-            version = Some(found.version);
-            comment = comment.or(found.comment);
+            }
         }
+        let is_empty = is_delta && !new.is_managed() && version.is_none();
+        let table = delta::NewTable {
+            schema: schema.clone(),
+            partition_by: partition_by.clone(),
+            comment: comment.clone(),
+            properties: delta_properties(new.properties()),
+        };
         let record = Record {
             id: Uuid::new_v4().to_string(),
             name,
             catalog_managed: is_delta && new.is_managed(),
             format,
-            uri,
+            uri: if staged {
+                path.to_string_lossy().into_owned()
+            } else {
+                uri
+            },
             path,
             owned: staged,
             comment,
@@ -179,7 +189,29 @@ impl Metastore {
             .store
             .write(move |db| records::add_table(db, &added))
             .await?;
+        if is_empty {
+            let mut empty = self.empty();
+            empty
+                .entry(worker.to_owned())
+                .or_default()
+                .push((record.path.clone(), table));
+        }
         Ok(record)
+    }
+
+    /// Writes version 0 of the tables that a worker has made and not written.
+    pub(super) async fn settle(&self, worker: &str) -> Result<()> {
+        let tables = self.empty().remove(worker).unwrap_or_default();
+        for (path, table) in tables {
+            if newest_of(path.clone()).await?.is_none() {
+                match create(path, table).await {
+                    // Somebody else was faster.
+                    Err(e) if e.code() == Code::AlreadyExists => {}
+                    other => other?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes the Delta table in `folder` known as `name`, at once and durably.
@@ -208,7 +240,7 @@ impl Metastore {
             id: Uuid::new_v4().to_string(),
             name: name.clone(),
             format: "delta".to_owned(),
-            uri: wire::uri(&path),
+            uri: path.to_string_lossy().into_owned(),
             path,
             owned: true,
             catalog_managed: false,
@@ -269,8 +301,10 @@ impl Metastore {
             .store
             .write(move |db| match records::find_table(db, &from)? {
                 Some(record) => records::rename_table(db, &record, &to),
-                None => Err(Error::new(Code::NotFound, format!("there is no table {from}"))
-                    .hint("Call list_tables for the names of all tables.")),
+                None => Err(
+                    Error::new(Code::NotFound, format!("there is no table {from}"))
+                        .hint("Call list_tables for the names of all tables."),
+                ),
             })
             .await
     }
@@ -296,6 +330,14 @@ fn publish_newest(db: &Connection, record: &Record) {
             tracing::warn!(error = %e, version = commit.version, "a commit is not in its log");
         }
     }
+}
+
+/// What of a table's properties belongs into its log: what the engine says of its own options does not.
+fn delta_properties(properties: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    properties
+        .into_iter()
+        .filter(|(key, _)| key != "comment" && !key.starts_with("option."))
+        .collect()
 }
 
 async fn newest_of(path: PathBuf) -> Result<Option<fresh::Newest>> {
