@@ -382,7 +382,7 @@ pub(super) fn location(text: &str) -> Option<PathBuf> {
             let rest = rest
                 .strip_prefix("//localhost/")
                 .or_else(|| rest.strip_prefix("///"))
-                .or_else(|| rest.strip_prefix('/'))?;
+                .or_else(|| rest.strip_prefix('/').filter(|rest| !rest.starts_with('/')))?;
             let decoded = percent_decode_str(rest).decode_utf8().ok()?;
             PathBuf::from(format!("/{decoded}"))
         }
