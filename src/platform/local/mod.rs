@@ -21,7 +21,7 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
-use self::metastore::Metastore;
+pub(crate) use self::metastore::Metastore;
 use self::session::Live;
 pub(crate) use self::session::Workshop;
 use super::{Capability, Platform, RemoteSession, Reporter, Statement};

@@ -245,6 +245,23 @@ impl Metastore {
         Ok(metastore)
     }
 
+    /// Opens the catalogue, if there is one, and closes it again: how many databases and tables it has.
+    ///
+    /// # Errors
+    /// As [`Metastore::open`].
+    /// # Cancel safety
+    /// As [`Metastore::open`].
+    pub(crate) async fn look(data: &Path) -> Result<Option<(usize, u64)>> {
+        if !data.join("lake/metastore.db").exists() {
+            return Ok(None);
+        }
+        let metastore = Self::open(data).await?;
+        let databases = metastore.databases().await;
+        let page = metastore.page(&TablesQuery::default()).await;
+        metastore.close().await;
+        Ok(Some((databases?.len(), page?.total)))
+    }
+
     fn start(&self, listener: tokio::net::TcpListener, grace: Duration) {
         // Small answers go out at once: a dozen of them stand in the way of each INSERT.
         let listener = listener.tap_io(|stream| {
