@@ -25,31 +25,26 @@ impl Metastore {
     }
 
     /// Takes a commit: durable when it returns, and `already_exists` for every other writer of that version.
+    ///
+    /// None is ever forgotten, though the protocol lets us: the engine then looks for it among the staged files, and
+    /// fails where two writers have staged the same version.
     pub(super) async fn add_commit(&self, commit: Commit, table_id: String) -> Result<()> {
-        let (taken, id) = (commit.clone(), table_id.clone());
-        let (table, all) = self
+        let version = commit.version;
+        let (table, newest) = self
             .0
             .store
             .write(move |db| {
-                let table = records::table_by_id(db, &id)?.ok_or_else(|| no_table(&id))?;
-                records::add_commit(db, &id, &taken)?;
-                Ok((table, records::commits(db, &id, 0, None)?))
+                let table =
+                    records::table_by_id(db, &table_id)?.ok_or_else(|| no_table(&table_id))?;
+                records::add_commit(db, &table_id, &commit)?;
+                Ok((table, records::newest_commits(db, &table_id)?))
             })
             .await?;
         // The log is where every reader looks. Should it not get there, the next reader puts it there.
-        let published = tokio::task::spawn_blocking(move || {
-            all.iter()
-                .try_for_each(|commit| fresh::publish_commit(&table.path, commit))
-        });
-        match published.await {
-            Ok(Ok(())) => self
-                .0
-                .store
-                .write_later(move |db| records::forget_commits(db, &table_id, commit.version)),
-            Ok(Err(e)) => {
-                tracing::warn!(error = %e, version = commit.version, "a commit is not in its log");
-            }
-            Err(e) => tracing::warn!(error = %e, "a commit is not in its log"),
+        let published =
+            tokio::task::spawn_blocking(move || fresh::publish(&table.path, &newest)).await;
+        if !matches!(published, Ok(Ok(()))) {
+            tracing::warn!(version, "a commit is not in its log yet");
         }
         Ok(())
     }

@@ -102,12 +102,27 @@ pub(super) fn newest(location: &Path) -> Result<Option<Newest>> {
     Err(unreadable(&"no commit that is left has its schema"))
 }
 
-/// Puts a commit that the catalogue has taken into the log, where every reader finds it. The engine does the same; who
-/// comes second changes nothing.
+/// Puts commits that the catalogue has taken, the newest first, into the log, where every reader finds them. The engine
+/// does the same; who comes second changes nothing.
 ///
 /// # Errors
 /// What the file system says.
-pub(super) fn publish_commit(location: &Path, commit: &Commit) -> io::Result<()> {
+pub(super) fn publish(location: &Path, newest: &[Commit]) -> io::Result<()> {
+    let is_there = |commit: &&Commit| {
+        u64::try_from(commit.version).is_ok_and(|version| commit_file(location, version).exists())
+    };
+    let missing: Vec<&Commit> = newest
+        .iter()
+        .take_while(|commit| !is_there(commit))
+        .collect();
+    // The oldest first: a log has no holes.
+    missing
+        .into_iter()
+        .rev()
+        .try_for_each(|commit| publish_commit(location, commit))
+}
+
+fn publish_commit(location: &Path, commit: &Commit) -> io::Result<()> {
     let Ok(version) = u64::try_from(commit.version) else {
         return Ok(());
     };

@@ -334,6 +334,15 @@ pub(super) fn newest_commit(db: &Connection, table_id: &str) -> Result<Option<i6
     .map_err(trouble)
 }
 
+/// The newest commits, the newest first: as many as may be missing in the log after writers have died one after
+/// another.
+pub(super) fn newest_commits(db: &Connection, table_id: &str) -> Result<Vec<Commit>> {
+    let newest = newest_commit(db, table_id)?.unwrap_or(0);
+    let mut commits = commits(db, table_id, newest - 9, None)?;
+    commits.reverse();
+    Ok(commits)
+}
+
 /// Notes a commit: `already_exists` for a version that is taken, and nothing between it and the one before.
 pub(super) fn add_commit(db: &Connection, table_id: &str, commit: &Commit) -> Result<()> {
     let newest = newest_commit(db, table_id)?.unwrap_or(0);
@@ -370,16 +379,6 @@ pub(super) fn add_commit(db: &Connection, table_id: &str, commit: &Commit) -> Re
         Err(e) if is_taken(&e) => Err(taken()),
         Err(e) => Err(trouble(e)),
     }
-}
-
-/// Forgets commits below a version: the log has them, and the newest one is always kept.
-pub(super) fn forget_commits(db: &Connection, table_id: &str, below: i64) -> Result<()> {
-    db.execute(
-        "DELETE FROM commits WHERE table_id = ?1 AND version < ?2",
-        params![table_id, below],
-    )
-    .map_err(trouble)?;
-    Ok(())
 }
 
 /// What a search looks at: one text in lower case, a line for each name and comment.
