@@ -111,7 +111,7 @@ impl Places {
     }
 
     /// The path that the engine means.
-    pub(super) fn from_engine(&self, path: &Path) -> PathBuf {
+    pub(super) fn told_by_engine(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.engine)
             .map_or_else(|_| path.to_owned(), |below| self.root.join(below))
     }

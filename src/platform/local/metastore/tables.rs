@@ -15,7 +15,7 @@ use crate::platform::local::delta;
 impl Metastore {
     /// All databases, in the order of names.
     pub(super) async fn all_databases(&self) -> Result<Vec<Database>> {
-        self.0.store.read(|db| records::databases(db)).await
+        self.0.store.read(records::databases).await
     }
 
     /// A database that must be there.
@@ -112,7 +112,7 @@ impl Metastore {
         let name = new.name()?;
         names::check(&name)?;
         let (uri, given) = new.location()?;
-        let path = self.0.places.from_engine(&given);
+        let path = self.0.places.told_by_engine(&given);
         let (mut schema, mut partition_by) = new.schema()?;
         let format = new.format();
         let is_delta = format == "delta";

@@ -136,6 +136,6 @@ async fn a_closed_store_says_so() {
     let (one, _) = two_stores(&folder.path().join("db")).await;
     one.close();
     one.close();
-    let closed = one.read(|db| records::databases(db)).await.unwrap_err();
+    let closed = one.read(records::databases).await.unwrap_err();
     assert_eq!(closed.code(), Code::PlatformUnavailable);
 }
