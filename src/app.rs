@@ -60,6 +60,8 @@ impl App {
                         cache: loaded.paths.cache.clone(),
                         memory_bytes: settings.engine.memory.bytes(),
                         scratch: scratch.clone(),
+                        data: loaded.paths.data.clone(),
+                        secrets: secrets.clone(),
                     },
                     settings.engine.spare,
                 )),

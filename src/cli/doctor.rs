@@ -14,6 +14,7 @@ use crate::app::installer;
 use crate::config::{Access, Loaded, Platform};
 use crate::model::{Code, Error, Result, TargetName};
 use crate::platform::Params;
+use crate::platform::local::Metastore;
 use crate::python::install::{Installer, Status};
 use crate::service::{Place, SqlCall};
 use crate::sys::disk::free_bytes;
@@ -97,6 +98,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
                 LITTLE_ROOM,
                 "SPARKLEASE_DATA_DIR",
             ));
+            checks.push(catalogue(&loaded.paths.data).await);
             let installer = installer(&loaded);
             let installed = matches!(installer.status(), Status::Installed { .. });
             let room = if installed {
@@ -209,6 +211,18 @@ fn folder(what: &str, path: &Path, needed: u64, variable: &str) -> Check {
             format!("{shown}: its free room is not known: {error}"),
             "",
         ),
+    }
+}
+
+/// Whether the catalogue of tables can be opened and written. Makes none.
+async fn catalogue(data: &Path) -> Check {
+    match Metastore::look(data).await {
+        Ok(Some((databases, tables))) => Check::ok(
+            "catalogue",
+            format!("{tables} tables in {databases} databases"),
+        ),
+        Ok(None) => Check::ok("catalogue", "made at the first use"),
+        Err(error) => Check::of_error("catalogue", &error),
     }
 }
 

@@ -18,4 +18,5 @@ mod faults;
 mod secrets;
 mod sessions;
 mod stdout;
+mod tables;
 mod vanish;

@@ -39,6 +39,7 @@ pub(super) fn worker(
     own: impl Iterator<Item = (OsString, OsString)>,
     scratch: &Path,
     cache: &Path,
+    catalog_list: &str,
     memory_bytes: u64,
 ) -> BTreeMap<OsString, OsString> {
     let mut environment: BTreeMap<OsString, OsString> = own
@@ -62,6 +63,7 @@ pub(super) fn worker(
     );
     // Our own limits end sessions; the engine's must not come first. In seconds: a week.
     set("SAIL_SPARK__SESSION_TIMEOUT_SECS", "604800".into());
+    set("SAIL_CATALOG__LIST", catalog_list.into());
     set("SAIL_RUNTIME__MEMORY_POOL__TYPE", "greedy".into());
     let pool = memory_bytes / 100 * ENGINE_SHARE_PERCENT;
     set(
@@ -118,7 +120,7 @@ mod tests {
         let own = own
             .iter()
             .map(|(k, v)| (OsString::from(k), OsString::from(v)));
-        let environment = worker(own, Path::new("s"), Path::new("c"), 1000);
+        let environment = worker(own, Path::new("s"), Path::new("c"), "[]", 1000);
         let value = |name: &str| environment.get(&OsString::from(name));
         assert_eq!(value("no_proxy").unwrap(), hosts);
         assert_eq!(value("NO_PROXY").unwrap(), hosts);
@@ -138,7 +140,7 @@ mod tests {
             ("PYTHONPATH", "/elsewhere"),
         ]
         .map(|(k, v)| (OsString::from(k), OsString::from(v)));
-        let environment = worker(own.into_iter(), Path::new("s"), Path::new("c"), 1000);
+        let environment = worker(own.into_iter(), Path::new("s"), Path::new("c"), "[]", 1000);
         assert!(environment.values().all(|v| v != "clearly-fake"));
         assert!(!environment.contains_key(&OsString::from("PYTHONPATH")));
         assert_eq!(environment[&OsString::from("PATH")], "/bin");

@@ -17,10 +17,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
+pub(crate) use self::metastore::Metastore;
 use self::session::Live;
 pub(crate) use self::session::Workshop;
 use super::{Capability, Platform, RemoteSession, Reporter, Statement};
@@ -34,6 +35,8 @@ pub(crate) struct Local {
     capability: Capability,
     installer: Installer,
     workshop: Workshop,
+    /// Opened at the first use, and then once.
+    metastore: OnceCell<Metastore>,
     keep_spare: bool,
     /// `None` once the process ends.
     sessions: Mutex<Option<HashMap<SessionId, Arc<Live>>>>,
@@ -62,10 +65,21 @@ impl Local {
             },
             installer,
             workshop,
+            metastore: OnceCell::new(),
             keep_spare,
             sessions: Mutex::new(Some(HashMap::new())),
             spare: Arc::default(),
         }
+    }
+
+    /// The catalogue; opens it at the first call.
+    async fn metastore(&self) -> Result<&Metastore> {
+        let open = || async {
+            let metastore = Metastore::open(&self.workshop.data).await?;
+            self.workshop.secrets.register("token", metastore.bearer());
+            Ok(metastore)
+        };
+        self.metastore.get_or_try_init(open).await
     }
 
     fn live(&self, session: &RemoteSession) -> Option<Arc<Live>> {
@@ -90,7 +104,7 @@ impl Local {
 
     /// Starts a spare in the background, if none is there or on its way; not before `first` has imported PySpark,
     /// since the statement that it was opened for would share two cores with both.
-    fn refill(&self, engine: Engine, first: Arc<Live>) {
+    fn refill(&self, engine: Engine, metastore: Metastore, first: Arc<Live>) {
         if !self.keep_spare {
             return;
         }
@@ -113,7 +127,7 @@ impl Local {
                 return None;
             }
             let tag = Tag::for_session(&SessionId::random());
-            let live = match Live::start(&workshop, &engine, &tag).await {
+            let live = match Live::start(&workshop, &engine, &metastore, &tag).await {
                 Ok(live) => Some(Arc::new(live)),
                 Err(e) => {
                     tracing::warn!(error = %e, "no spare worker");
@@ -152,11 +166,12 @@ impl Platform for Local {
             .installer
             .ensure(|progress| report.say(progress))
             .await?;
+        let metastore = self.metastore().await?;
         let live = match self.take_spare() {
             Some(spare) => spare,
             None => {
                 report.say(Progress::phase("starting a worker"));
-                Arc::new(Live::start(&self.workshop, &engine, &session.tag).await?)
+                Arc::new(Live::start(&self.workshop, &engine, metastore, &session.tag).await?)
             }
         };
         let refused = {
@@ -173,7 +188,7 @@ impl Platform for Local {
             live.kill().await;
             return Err(Error::new(Code::Cancelled, "the server is shutting down"));
         }
-        self.refill(engine, live);
+        self.refill(engine, metastore.clone(), live);
         Ok(())
     }
 
@@ -230,10 +245,7 @@ impl Platform for Local {
         query: &TablesQuery,
     ) -> Result<TablesPage> {
         let _ = session;
-        metastore::Metastore::open(&self.workshop.folder)
-            .await?
-            .page(query)
-            .await
+        self.metastore().await?.page(query).await
     }
 
     async fn shutdown(&self) {
@@ -260,6 +272,9 @@ impl Platform for Local {
         };
         if let Some(live) = spare {
             live.kill().await;
+        }
+        if let Some(metastore) = self.metastore.get() {
+            metastore.close().await;
         }
     }
 }

@@ -74,6 +74,7 @@ pub(super) async fn run(
             let sql = running.sql(&text, &params, &files, reads, &folder);
             tokio::select! {
                 ended = sql => {
+                    running.settle().await;
                     if !keep_views {
                         running.drop_views(&files).await;
                     }
@@ -112,6 +113,7 @@ pub(super) async fn run(
             // An interrupt that is still on its way would hit the session's next statement.
             stop.cancel();
             let _ = ladder.await;
+            running.settle().await;
             ended
         }
     };
@@ -332,6 +334,8 @@ impl Running<'_> {
         let mut decoder = Decoder::new(self.cap);
         let mut relation = None;
         let mut sent = false;
+        // What was refused before was another statement's.
+        self.live.catalog.take_refusal();
         let mut messages = self.live.spark.execute(plan, self.cancel.clone());
         while let Some(message) = messages.recv().await {
             match message {
@@ -362,10 +366,29 @@ impl Running<'_> {
                     return Ok(Done::Cancelled);
                 }
                 Message::End(Outcome::Cut) => return Err(cut()),
-                Message::End(Outcome::Failed(e)) => return Err(e),
+                Message::End(Outcome::Failed(e)) => return Err(self.with_reason(e)),
             }
         }
         Err(cut())
+    }
+
+    /// A table that was made at a place of the user's and not written gets its first version.
+    async fn settle(&self) {
+        if let Err(e) = self.live.catalog.settle().await {
+            let warning = format!("a table was made and cannot be written: {}", e.message());
+            self.say(Event::Warning(warning)).await;
+        }
+    }
+
+    /// The catalogue's own reason, where the engine only tells that it was refused.
+    fn with_reason(&self, e: Error) -> Error {
+        match self.live.catalog.take_refusal() {
+            Some(refusal) if e.message().contains("HTTP status") => {
+                Error::new(e.code(), refusal.message().to_owned())
+                    .hint(refusal.hint_text().to_owned())
+            }
+            _ => e,
+        }
     }
 
     async fn python(&self, cell: &Cell) -> Ended {

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::environment;
-use crate::model::{Code, Error, Result, StatementId, Tag};
+use super::metastore::{Door, Metastore};
+use crate::model::{Code, Error, Result, SecretRegistry, StatementId, Tag};
 use crate::python::install::Engine;
 use crate::python::{Launch, Worker, harness};
 use crate::spark_connect::Client;
@@ -25,12 +26,17 @@ pub(crate) struct Workshop {
     pub memory_bytes: u64,
     /// Where the sessions' own folders are.
     pub scratch: Arc<Scratch>,
+    /// Where the catalogue is, and the tables' files.
+    pub data: PathBuf,
+    /// Where the catalogue's bearer is made known.
+    pub secrets: SecretRegistry,
 }
 
 /// A session that runs.
 pub(super) struct Live {
     pub(super) worker: Worker,
     pub(super) spark: Client,
+    pub(super) catalog: Door,
     running: Mutex<Option<Running>>,
     /// Temp views that the `files` argument has made: it may replace these, and no view of the user's.
     views: Mutex<BTreeSet<String>>,
@@ -49,8 +55,14 @@ impl Live {
     /// `engine_unavailable`, `platform_unavailable`.
     /// # Cancel safety
     /// Dropping the future kills the worker.
-    pub(super) async fn start(workshop: &Workshop, engine: &Engine, tag: &Tag) -> Result<Self> {
+    pub(super) async fn start(
+        workshop: &Workshop,
+        engine: &Engine,
+        metastore: &Metastore,
+        tag: &Tag,
+    ) -> Result<Self> {
         let folder = workshop.scratch.folder().map_err(no_folder)?;
+        let catalog = metastore.door();
         let launch = Launch {
             python: engine.python.clone(),
             script: harness::write(&workshop.cache).map_err(no_folder)?,
@@ -61,12 +73,14 @@ impl Live {
                 std::env::vars_os(),
                 folder.path(),
                 &workshop.cache,
+                &catalog.catalog_list(),
                 workshop.memory_bytes,
             ),
         };
         let worker = Worker::start(&launch).await?;
         let spark = Client::connect(&format!("http://127.0.0.1:{}", worker.port())).await?;
-        let warehouse = folder.path().join("warehouse").display().to_string();
+        // A relative one would be the working directory's, and its tables empty from another directory.
+        let warehouse = metastore.warehouse().display().to_string();
         spark
             .set_config(&[
                 ("spark.sql.warehouse.dir", &warehouse),
@@ -77,6 +91,7 @@ impl Live {
         Ok(Self {
             worker,
             spark,
+            catalog,
             running: Mutex::new(None),
             views: Mutex::default(),
             folder,

@@ -3,6 +3,7 @@
 //! All functions block on the disk: call them from `spawn_blocking`, or the metastore's own thread.
 
 mod create;
+pub(crate) mod schema;
 
 use std::path::Path;
 

@@ -1,0 +1,3 @@
+//! Tables that stay.
+
+mod catalogue;
