@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::session::Live;
@@ -12,6 +11,7 @@ use crate::model::{
 };
 use crate::platform::pattern::GLOBAL_TEMP;
 use crate::spark_connect::{Client, Decoder, Message, Outcome, Relation, RowCap};
+use crate::sql::quote_parts;
 
 /// Views of one session that are listed; a session with more has another use for them than being read.
 const MOST: RowCap = RowCap {
@@ -48,15 +48,17 @@ pub(super) async fn list(live: &Live, columns: bool) -> Result<Vec<TableInfo>> {
 async fn all(spark: &Client, columns: bool) -> Result<Vec<TableInfo>> {
     // The database of the global views lists the session's own too, and asks no catalogue for anything.
     let rows = collect(spark, Relation::list_tables(GLOBAL_TEMP)).await?;
+    // By place, as PySpark reads them: engines name these columns differently.
     let views: Vec<TableInfo> = rows
-        .rows
         .iter()
-        .filter(|row| cell(&rows, row, "isTemporary") == Some(&Value::Bool(true)))
         .filter_map(|row| {
-            let name = cell(&rows, row, "name")?.as_str()?;
-            let global = cell(&rows, row, "namespace")
-                .and_then(Value::as_array)
-                .is_some_and(|parts| !parts.is_empty());
+            let [name, _catalog, namespace, _comment, _kind, temporary, ..] = row.as_slice() else {
+                return None;
+            };
+            let name = name
+                .as_str()
+                .filter(|_| temporary.as_bool() == Some(true))?;
+            let global = namespace.as_array().is_some_and(|parts| !parts.is_empty());
             let database = if global { GLOBAL_TEMP } else { "" };
             Some(TableInfo {
                 name: TableName::new(database, name),
@@ -87,47 +89,39 @@ async fn all(spark: &Client, columns: bool) -> Result<Vec<TableInfo>> {
 
 /// `None` for a view that went, or cannot be read any more.
 async fn columns_of(spark: &Client, name: &TableName) -> Result<Option<Vec<TableColumn>>> {
-    let quoted = |part: &str| format!("`{}`", part.replace('`', "``"));
-    let mut path = quoted(&name.table);
-    if !name.database.is_empty() {
-        path = format!("{}.{path}", quoted(&name.database));
-    }
+    let database = Some(name.database.as_str()).filter(|database| !database.is_empty());
+    let path = quote_parts(database.into_iter().chain([name.table.as_str()]));
     let rows = match collect(spark, Relation::list_columns(&path)).await {
         Ok(rows) => rows,
         Err(e) if e.code() == Code::StatementFailed => return Ok(None),
         Err(e) => return Err(e),
     };
-    let text = |row: &[Cell], name: &str| cell(&rows, row, name)?.as_str().map(str::to_owned);
-    let columns = rows.rows.iter().filter_map(|row| {
+    let columns = rows.iter().filter_map(|row| {
+        let [name, comment, data_type, nullable, ..] = row.as_slice() else {
+            return None;
+        };
         Some(TableColumn {
-            name: text(row, "name")?,
-            data_type: text(row, "dataType")?,
-            comment: text(row, "description").filter(|text| !text.is_empty()),
-            nullable: cell(&rows, row, "nullable") != Some(&Value::Bool(false)),
+            name: name.as_str()?.to_owned(),
+            data_type: data_type.as_str()?.to_owned(),
+            comment: comment
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned),
+            nullable: nullable.as_bool() != Some(false),
         })
     });
     Ok(Some(columns.collect()))
 }
 
-/// A cell by its column's name.
-fn cell<'r>(batch: &Batch, row: &'r [Cell], name: &str) -> Option<&'r Cell> {
-    let at = batch.columns.iter().position(|c| c.name == name)?;
-    row.get(at)
-}
-
-async fn collect(spark: &Client, relation: Relation) -> Result<Batch> {
+async fn collect(spark: &Client, relation: Relation) -> Result<Vec<Vec<Cell>>> {
     let mut decoder = Decoder::new(MOST);
-    let mut all = Batch::default();
+    let mut rows = Vec::new();
     let mut messages = spark.execute(relation.rows(), CancellationToken::new());
     while let Some(message) = messages.recv().await {
         match message {
             Message::Schema(schema) => decoder.schema(&schema),
-            Message::Arrow(data) => {
-                let batch = decoder.batch(data)?;
-                all.columns = batch.columns;
-                all.rows.extend(batch.rows);
-            }
-            Message::End(Outcome::Complete) => return Ok(all),
+            Message::Arrow(data) => rows.extend(decoder.batch(data)?.rows),
+            Message::End(Outcome::Complete) => return Ok(rows),
             Message::End(Outcome::Failed(e)) => return Err(e),
             Message::End(Outcome::Cut) => break,
             Message::Relation(_) | Message::Progress(_) => {}

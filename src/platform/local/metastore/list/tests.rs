@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::Metastore;
 use super::*;
-use crate::gate::{Gate, Limits, TablesAsk};
-use crate::model::{SecretRegistry, TableKind, TargetName};
+use crate::model::TableKind;
 
 fn record(database: &str, name: &str, path: &Path) -> Record {
     Record {
@@ -66,7 +65,7 @@ fn recorded(name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn ten_thousand_tables_are_one_short_answer() {
+async fn ten_thousand_tables_are_searched_with_their_totals() {
     let gone = Path::new("/nowhere");
     let subjects = [
         "orders",
@@ -96,24 +95,10 @@ async fn ten_thousand_tables_are_one_short_answer() {
             .unwrap();
         let took = begun.elapsed();
         assert_eq!((page.total, page.searched), (total, 10_000));
-        let ask = TablesAsk {
-            target: TargetName::new("local"),
-            target_given: false,
-            session: None,
-            pattern: pattern.map(str::to_owned),
-            detail: TableDetail::Names,
-            continued: false,
-        };
-        let answer = Gate::new(SecretRegistry::default(), Limits::default()).tables(&ask, &page);
-        let whole = format!("{}{}", answer.text(), answer.structured());
-        let tokens = tiktoken_rs::o200k_base()
-            .unwrap()
-            .encode_ordinary(&whole)
-            .len();
-        let figure = format!("{pattern:?} of 10,000 tables: {took:?}, {tokens} tokens\n");
+        let figure = format!("{pattern:?} of 10,000 tables: {took:?}\n");
         std::io::Write::write_all(&mut std::io::stderr(), figure.as_bytes()).unwrap();
-        assert!(tokens <= 2_000, "{figure}");
-        assert!(answer.structured()["next"].is_string());
+        assert!(page.more);
+        assert_eq!(page.tables.len(), 200);
     }
     metastore.close().await;
 }
