@@ -6,9 +6,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::session::Live;
-use crate::model::{
-    Batch, Cell, Code, Error, Result, TableColumn, TableInfo, TableKind, TableName,
-};
+use crate::model::{Cell, Code, Error, Result, TableColumn, TableInfo, TableKind, TableName};
 use crate::platform::pattern::GLOBAL_TEMP;
 use crate::spark_connect::{Client, Decoder, Message, Outcome, Relation, RowCap};
 use crate::sql::quote_parts;
