@@ -17,36 +17,57 @@ use crate::model::{Result, TableDetail, TableInfo, TableName, TablesPage, Tables
 use crate::platform::local::delta;
 use crate::platform::pattern::Gather;
 
-/// The page that is asked for.
-pub(super) fn page(db: &Connection, query: &TablesQuery) -> Result<TablesPage> {
-    let databases = records::databases(db)?
-        .into_iter()
-        .map(|database| (database.name, 0))
-        .collect();
-    let all: Vec<Table> = records::all_tables(db)?
-        .into_iter()
-        .map(Table::from)
-        .collect();
-    let total = all.len() as u64;
-    let behind = |table: &Table| {
-        query.after.as_ref().is_none_or(|after| {
-            (key(&table.name.database), key(&table.name.table))
-                > (key(&after.database), key(&after.table))
-        })
-    };
-    let mut rest = all.into_iter().filter(behind);
-    let tables: Vec<TableInfo> = rest
-        .by_ref()
-        .take(query.limit)
-        .map(|table| info(table, query.detail))
-        .collect();
-    Ok(TablesPage {
-        tables,
-        total,
-        more: rest.next().is_some(),
-        databases,
-        ..TablesPage::default()
-    })
+/// How long the logs of a page are looked at, all together: a caller waits for a list, and a disk that is slower than
+/// this is in trouble.
+const LOOK_FOR: Duration = Duration::from_secs(5);
+
+/// Logs that are read at once: they are small files, and disks like company.
+const AT_ONCE: usize = 8;
+
+/// The page that is asked for. What logs have that the file has not is noted in the file, some time later.
+///
+/// # Errors
+/// `platform_unavailable` when the file cannot be read.
+/// # Cancel safety
+/// Cancel-safe.
+pub(super) async fn page(store: &Store, query: &TablesQuery) -> Result<TablesPage> {
+    let asked = query.clone();
+    let (mut page, records) = store.read(move |db| select(db, &asked)).await?;
+    let detail = query.detail;
+    let deadline = Instant::now() + LOOK_FOR;
+    let looked = futures::stream::iter(records).map(|record| async move {
+        let known = Looked::known(&record, detail);
+        if detail == TableDetail::Names || record.format != "delta" {
+            return known;
+        }
+        let unread = Looked {
+            unread: true,
+            ..known
+        };
+        if Instant::now() >= deadline {
+            return unread;
+        }
+        let look = tokio::task::spawn_blocking(move || look(record, detail));
+        match tokio::time::timeout_at(deadline, look).await {
+            Ok(Ok(Some(looked))) => looked,
+            _ => unread,
+        }
+    });
+    let looked: Vec<Looked> = looked.buffered(AT_ONCE).collect().await;
+    let mut moved = Vec::new();
+    for one in looked {
+        page.unread += u64::from(one.unread);
+        page.tables.push(one.info);
+        moved.extend(one.moved);
+    }
+    if !moved.is_empty() {
+        store.write_later(move |db| {
+            moved
+                .iter()
+                .try_for_each(|record| records::note_columns(db, record))
+        });
+    }
+    Ok(page)
 }
 
 /// All names are gone through, so that totals and counts are of the same moment as the page.
