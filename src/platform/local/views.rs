@@ -9,7 +9,7 @@ use super::session::Live;
 use crate::model::{Cell, Code, Error, Result, TableColumn, TableInfo, TableKind, TableName};
 use crate::platform::pattern::GLOBAL_TEMP;
 use crate::spark_connect::{Client, Decoder, Message, Outcome, Relation, RowCap};
-use crate::sql::quote_parts;
+use crate::sql::quote;
 
 /// Views of one session that are listed; a session with more has another use for them than being read.
 const MOST: RowCap = RowCap {
@@ -87,8 +87,10 @@ async fn all(spark: &Client, columns: bool) -> Result<Vec<TableInfo>> {
 
 /// `None` for a view that went, or cannot be read any more.
 async fn columns_of(spark: &Client, name: &TableName) -> Result<Option<Vec<TableColumn>>> {
-    let database = Some(name.database.as_str()).filter(|database| !database.is_empty());
-    let path = quote_parts(database.into_iter().chain([name.table.as_str()]));
+    let mut path = quote(&name.table);
+    if !name.database.is_empty() {
+        path = format!("{}.{path}", quote(&name.database));
+    }
     let rows = match collect(spark, Relation::list_columns(&path)).await {
         Ok(rows) => rows,
         Err(e) if e.code() == Code::StatementFailed => return Ok(None),
