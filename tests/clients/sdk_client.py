@@ -400,7 +400,8 @@ class Driver:
 
     async def list_tables_finds_a_table_and_tells_its_columns(self) -> None:
         await self.statement("run_sql", sql="create database if not exists shop")
-        await self.statement("run_sql", sql="create table shop.orders using delta as select 1 as id, 'x' as note")
+        sql = "create table shop.orders using delta as select 1 as id, 'x' as note"
+        await self.statement("run_sql", sql=sql)
         found, text = await self.ok("list_tables", TABLES, pattern="shop.*")
         same([table["name"] for table in found["tables"]], ["shop.orders"])
         has(text, "shop.orders", 'detail="columns"')
