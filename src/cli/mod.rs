@@ -17,6 +17,7 @@ mod sessions;
 mod shot;
 mod source;
 mod sql;
+mod tables;
 mod tour;
 mod words;
 
@@ -80,6 +81,8 @@ enum Command {
     Sql(sql::Args),
     /// Run a Python file, or stdin, with `spark` ready.
     Run(run::Args),
+    /// List the tables of a target's catalogue.
+    Tables(tables::Args),
     /// List the sessions that are open now, of every sparklease of this user.
     Sessions(sessions::Args),
     /// Check the engine, the configuration and each target, and say what to do.
@@ -207,6 +210,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<ExitCode> {
         }
         Command::Sql(args) => sql::run(args, context).await,
         Command::Run(args) => run::run(args, context).await,
+        Command::Tables(args) => tables::run(args, context).await,
         Command::Sessions(args) => sessions::run(args, context),
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Config(args) => config::run(args, context),

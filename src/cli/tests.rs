@@ -58,6 +58,7 @@ fn without_a_command_a_terminal_gets_help() {
       mcp          Serve MCP on stdin and stdout; this is what assistants start
       sql          Run one SQL statement and print its rows
       run          Run a Python file, or stdin, with `spark` ready
+      tables       List the tables of a target's catalogue
       sessions     List the sessions that are open now, of every sparklease of this user
       doctor       Check the engine, the configuration and each target, and say what to do
       config       Show the effective settings and where each came from

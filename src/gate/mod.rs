@@ -12,6 +12,7 @@ mod render;
 mod rows;
 mod session;
 mod statement;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -22,9 +23,13 @@ pub(crate) use answer::{Answer, Ask, Cursor, error_id_of};
 pub(crate) use limit::Limits;
 pub(crate) use redact::{RedactStream, Redacted};
 pub(crate) use rows::Rows;
+pub(crate) use tables::{TablesAsk, TablesCursor};
 pub(crate) use writer::Writer;
 
-use crate::model::{Batch, Error, Image, SecretRegistry, SessionInfo, StatementId, StatementView};
+use crate::model::{
+    Batch, Error, Image, SecretRegistry, SessionInfo, StatementId, StatementView, TableInfo,
+    TablesPage,
+};
 use redact::Redactor;
 
 /// The one exit. Cheap to clone; all clones share what they know.
@@ -90,6 +95,16 @@ impl Gate {
     /// All sessions of an owner.
     pub(crate) fn sessions(&self, infos: &[SessionInfo]) -> Answer {
         session::many(&self.redactor(), &self.limits, infos)
+    }
+
+    /// A page of a list of tables, as much of it as fits.
+    pub(crate) fn tables(&self, ask: &TablesAsk, page: &TablesPage) -> Answer {
+        tables::answer(&self.redactor(), &self.limits, ask, page)
+    }
+
+    /// A table for the command line: secrets out, control characters escaped.
+    pub(crate) fn table(&self, table: &TableInfo) -> TableInfo {
+        tables::table(&self.redactor(), table)
     }
 
     /// The next piece of a growing text, as far as nothing can change it any more.

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod kinds;
+mod tables;
 
 use std::time::Duration;
 

@@ -3,6 +3,8 @@
 mod client;
 mod lines;
 mod progress;
+mod prompts;
+mod resources;
 mod roots;
 mod server;
 mod stdio;

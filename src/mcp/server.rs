@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode,
-    Implementation, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
+    CompleteResult, ContentBlock, ErrorCode, GetPromptRequestParams, GetPromptResponse,
+    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+    ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -17,14 +20,14 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::lines::UNREADABLE;
-use super::tools;
+use super::{prompts, resources, tools};
 use crate::gate::{Answer, Gate, error_id_of};
 use crate::model::{Code, Error, OwnerId};
 use crate::service::Service;
 
 /// What every client is told once. Short: order of tools, limits, what is not obvious.
 const INSTRUCTIONS: &str = "Runs Spark SQL and PySpark on leased sessions that are deleted afterwards. \
-Start with query_sql for anything that reads (local CSV, JSON-lines and Parquet files by its files argument); run_sql for DDL and DML; run_pyspark for Python. \
+Find tables with list_tables. Start with query_sql for anything that reads (local CSV, JSON-lines and Parquet files by its files argument); run_sql for DDL and DML; run_pyspark for Python. \
 Without session, Python starts in a fresh namespace; open_session keeps variables and temp views between calls. \
 A call that takes longer than wait_s returns a statement id: continue with get_statement, stop with cancel_statement. \
 Results are cut at max_rows and 24 KB and say so: aggregate or filter in Spark rather than paging through rows. \
@@ -100,7 +103,13 @@ impl Server {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_prompts()
+            .enable_completions()
+            .build();
+        ServerConfig::new(capabilities)
             .with_server_info(
                 Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
                     .with_title("sparklease: Spark for AI assistants"),
@@ -155,6 +164,59 @@ impl ServerHandler for Server {
         };
         result.structured_content = Some(answer.structured().clone());
         Ok(result.into())
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let _call = self.calls.begin();
+        let cursor = request.and_then(|request| request.cursor);
+        resources::list(self, cursor.as_deref()).await
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(resources::templates())
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let _call = self.calls.begin();
+        Ok(resources::read(self, &request.uri).await?.into())
+    }
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Ok(prompts::list())
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let _call = self.calls.begin();
+        Ok(prompts::get(self, &request).await?.into())
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let _call = self.calls.begin();
+        Ok(prompts::complete(self, &request).await)
     }
 }
 

@@ -27,7 +27,44 @@ impl TableName {
     }
 }
 
-/// As SQL reads it: `sales.orders`, with backticks around a part that needs them.
+impl TableName {
+    /// Reads what SQL reads: `sales.orders`, `orders` in [`DEFAULT_DATABASE`], backticks around any part; `None` for
+    /// what is no such name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = vec![String::new()];
+        let mut chars = text.trim().chars().peekable();
+        while let Some(c) = chars.next() {
+            let part = parts.last_mut()?;
+            match c {
+                '`' if part.is_empty() => loop {
+                    match chars.next()? {
+                        '`' if chars.peek() == Some(&'`') => {
+                            chars.next();
+                            part.push('`');
+                        }
+                        '`' => break,
+                        c => part.push(c),
+                    }
+                },
+                '.' => parts.push(String::new()),
+                c => part.push(c),
+            }
+        }
+        match <[String; 2]>::try_from(parts) {
+            Ok([database, table]) if !database.is_empty() && !table.is_empty() => {
+                Some(Self::new(database, table))
+            }
+            Ok(_) => None,
+            Err(parts) => match <[String; 1]>::try_from(parts) {
+                Ok([table]) if !table.is_empty() => Some(Self::new(DEFAULT_DATABASE, table)),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// As SQL reads it: `sales.orders`, with backticks around a part that needs them; a temp view, whose database is empty,
+/// by its name alone.
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |text: &str| {
@@ -40,6 +77,9 @@ impl fmt::Display for TableName {
                 format!("`{}`", text.replace('`', "``"))
             }
         };
+        if self.database.is_empty() {
+            return f.write_str(&part(&self.table));
+        }
         write!(f, "{}.{}", part(&self.database), part(&self.table))
     }
 }
@@ -115,8 +155,10 @@ pub enum TableDetail {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TablesQuery {
     /// With `*`: a pattern of the whole name, `database.table` or `table`. Without: a text that is searched for in
-    /// names, columns and comments. Without regard to case.
+    /// names, columns and comments: all its words must be found. Without regard to case.
     pub pattern: Option<String>,
+    /// This table and no other; compared as names are.
+    pub only: Option<TableName>,
     /// How much of each.
     pub detail: TableDetail,
     /// Only tables behind this name, in the order of names: where the page before ended.
@@ -137,6 +179,12 @@ pub struct TablesPage {
     /// Each database with the number of its tables that match, by name; databases without any included where
     /// nothing was searched for.
     pub databases: Vec<(String, u64)>,
+    /// How many tables were looked at: all there are, whether they match or not.
+    pub searched: u64,
+    /// Where nothing matches: the names that are most like the pattern, the nearest first.
+    pub near: Vec<TableName>,
+    /// Tables of this page whose files could not be asked, or not in time: of these only the name is sure.
+    pub unread: u64,
     /// How old the answer is; zero where the catalogue was read just now.
     pub age: Duration,
 }
@@ -184,4 +232,29 @@ pub struct Written {
     pub location: Option<String>,
     /// The table was not there before.
     pub created: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_reads_back_as_it_is_written() {
+        for (database, table) in [
+            ("sales", "orders"),
+            ("größe", "two words"),
+            ("a.b", "c`d``e"),
+            ("1", "`"),
+        ] {
+            let name = TableName::new(database, table);
+            assert_eq!(TableName::parse(&name.to_string()), Some(name));
+        }
+        let plain = TableName::new(DEFAULT_DATABASE, "orders");
+        assert_eq!(TableName::parse(" orders "), Some(plain.clone()));
+        assert_eq!(TableName::parse("`orders`"), Some(plain));
+        for wrong in ["", ".", "a.", ".b", "a.b.c", "`a", "a.`b"] {
+            assert_eq!(TableName::parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(TableName::new("", "my view").to_string(), "`my view`");
+    }
 }

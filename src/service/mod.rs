@@ -5,6 +5,7 @@ mod files;
 mod results;
 mod sessions;
 mod statements;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

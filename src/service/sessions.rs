@@ -63,7 +63,7 @@ impl Service {
     }
 
     /// A session that died while it was free shows as lost: nobody has asked it since.
-    fn seen(&self, mut info: SessionInfo) -> SessionInfo {
+    pub(super) fn seen(&self, mut info: SessionInfo) -> SessionInfo {
         let session = RemoteSession {
             tag: Tag::for_session(&info.id),
             id: info.id.clone(),

@@ -112,10 +112,30 @@ impl Relation {
 
     /// Takes a temp view away, and says whether it was there.
     pub(crate) fn drop_temp_view(name: &str) -> Self {
+        Self::catalog(proto::catalog::CatType::DropTempView(proto::DropTempView {
+            view_name: name.to_owned(),
+        }))
+    }
+
+    /// The tables of a database, and the temp views of the session.
+    pub(crate) fn list_tables(database: &str) -> Self {
+        Self::catalog(proto::catalog::CatType::ListTables(proto::ListTables {
+            db_name: Some(database.to_owned()),
+            pattern: None,
+        }))
+    }
+
+    /// The columns of a table or view; its name as SQL reads it.
+    pub(crate) fn list_columns(name: &str) -> Self {
+        Self::catalog(proto::catalog::CatType::ListColumns(proto::ListColumns {
+            table_name: name.to_owned(),
+            db_name: None,
+        }))
+    }
+
+    fn catalog(call: proto::catalog::CatType) -> Self {
         Self::from_proto(relation(RelType::Catalog(proto::Catalog {
-            cat_type: Some(proto::catalog::CatType::DropTempView(proto::DropTempView {
-                view_name: name.to_owned(),
-            })),
+            cat_type: Some(call),
         })))
     }
 

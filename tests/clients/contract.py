@@ -47,6 +47,41 @@ SESSIONS = {
     "required": ["sessions"],
     "additionalProperties": False,
 }
+TABLE = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "kind": {"enum": ["managed", "external", "view", "temp_view"]},
+        "comment": {"type": "string"},
+        "columns": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {**COLUMN["properties"], "comment": {"type": "string"}},
+                "required": ["name", "type"],
+                "additionalProperties": False,
+            },
+        },
+        "rows": {"type": "integer", "minimum": 0},
+        "bytes": {"type": "integer", "minimum": 0},
+        "partitions": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["name", "kind"],
+    "additionalProperties": False,
+}
+TABLES = {
+    "type": "object",
+    "properties": {
+        "target": {"type": "string"},
+        "tables": {"type": "array", "items": TABLE},
+        "databases": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+        "total": {"type": "integer", "minimum": 0},
+        "age_s": {"type": "number", "minimum": 0},
+        "next": {"type": "string"},
+    },
+    "required": ["target", "tables", "total", "age_s"],
+    "additionalProperties": False,
+}
 FAILURE = {
     "type": "object",
     "properties": {

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import jsonschema
-from contract import FAILURE, SESSION, SESSIONS, STATEMENT
+from contract import FAILURE, SESSION, SESSIONS, STATEMENT, TABLES
 from mcp import Client, MCPError, StdioServerParameters
 from mcp import types as mcp_types
 from mcp.client.stdio import stdio_client
@@ -46,13 +46,14 @@ TOOLS = (
     "query_sql",
     "run_sql",
     "run_pyspark",
+    "list_tables",
     "get_statement",
     "cancel_statement",
     "open_session",
     "list_sessions",
     "close_session",
 )
-READS = {"query_sql", "get_statement", "list_sessions"}
+READS = {"query_sql", "list_tables", "get_statement", "list_sessions"}
 CHANGES = {"run_sql", "run_pyspark"}
 IDEMPOTENT = READS | {"cancel_statement", "close_session"}
 
@@ -186,7 +187,7 @@ class Driver:
         capabilities = self.client.server_capabilities
         same(
             (
-                capabilities.tools is not None,
+                None not in (capabilities.tools, capabilities.resources, capabilities.prompts),
                 capabilities.logging,
                 capabilities.tasks if hasattr(capabilities, "tasks") else None,
             ),
@@ -394,6 +395,40 @@ class Driver:
         since = len(self.wire.arrived)
         await self.statement("run_pyspark", code="import time; time.sleep(4)")
         same(self.wire.notices(since), [])
+
+    # --- tables
+
+    async def list_tables_finds_a_table_and_tells_its_columns(self) -> None:
+        await self.statement("run_sql", sql="create database if not exists shop")
+        sql = "create table shop.orders using delta as select 1 as id, 'x' as note"
+        await self.statement("run_sql", sql=sql)
+        found, text = await self.ok("list_tables", TABLES, pattern="shop.*")
+        same([table["name"] for table in found["tables"]], ["shop.orders"])
+        has(text, "shop.orders", 'detail="columns"')
+        found, _ = await self.ok("list_tables", TABLES, pattern="orders", detail="stats")
+        (table,) = found["tables"]
+        same((table["rows"], [column["name"] for column in table["columns"]]), (1, ["id", "note"]))
+        await self.fails("list_tables", "invalid_argument", detail="all", cursor="100")
+
+    async def a_table_is_a_resource_with_the_words_of_the_tool(self) -> None:
+        (template,) = (await self.client.list_resource_templates()).resource_templates
+        has(template.uri_template, "spark://")
+        resources = (await self.client.list_resources()).resources
+        uri = next(resource.uri for resource in resources if resource.name == "shop.orders")
+        (content,) = (await self.client.read_resource(uri)).contents
+        has(content.text, "shop.orders", "id int", "note string")
+        try:
+            await self.client.read_resource("spark://local/shop.nothing")
+        except MCPError as error:
+            has(error.message, "list_tables")
+        else:
+            raise AssertionError("it succeeded")
+
+    async def the_prompt_tells_what_is_known_of_the_table(self) -> None:
+        (prompt,) = (await self.client.list_prompts()).prompts
+        same(prompt.name, "explore_table")
+        result = await self.client.get_prompt("explore_table", {"table": "shop.orders"})
+        has(result.messages[0].content.text, "shop.orders", "id int", "query_sql")
 
     # --- errors
 

@@ -373,7 +373,7 @@ async fn a_wrong_statement_says_where() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_that_is_not_there_is_answered_with_those_that_are() {
     let server = Server::without_engine(Setup::new().arguments(&["--read-only"])).await;
-    assert_snapshot!(server.refused("run_sql", json!({"sql": "select 1"})).await, @r#"there is no tool "run_sql"; the tools are query_sql, get_statement, cancel_statement, open_session, list_sessions, close_session"#);
+    assert_snapshot!(server.refused("run_sql", json!({"sql": "select 1"})).await, @r#"there is no tool "run_sql"; the tools are query_sql, list_tables, get_statement, cancel_statement, open_session, list_sessions, close_session"#);
     server.end().await;
 }
 

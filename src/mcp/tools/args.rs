@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::gate::Cursor;
-use crate::model::{Code, Error, Format, Result, SessionName, StatementId, TargetName};
+use crate::gate::{Cursor, TablesCursor};
+use crate::model::{
+    Code, Error, Format, Result, SessionName, StatementId, TableDetail, TargetName,
+};
 use crate::platform::Params;
 use crate::service::{Place, Service};
 
@@ -15,6 +17,8 @@ use crate::service::{Place, Service};
 pub(super) const MAX_TEXT_BYTES: usize = 1024 * 1024;
 /// Rows of one answer. More is for a file or a table, not for a conversation.
 pub(super) const ROWS: RangeInclusive<u64> = 1..=10_000;
+/// The longest pattern of tables, in characters: two names of a catalogue fit.
+const MAX_PATTERN_CHARS: usize = 256;
 /// Seconds that a call may wait. Longer than any known client does.
 pub(super) const WAIT_S: RangeInclusive<u64> = 0..=600;
 
@@ -209,6 +213,55 @@ impl<'a> Args<'a> {
             }
         };
         Cursor::parse(&text)
+            .map_err(|problem| self.problem(format!("cursor: {problem}")))
+            .ok()
+    }
+
+    /// `pattern` of tables.
+    pub(super) fn pattern(&mut self) -> Option<String> {
+        let text = self.string("pattern")?;
+        let chars = text.chars().count();
+        if chars > MAX_PATTERN_CHARS {
+            self.problem(format!(
+                "pattern has {chars} characters, the most is {MAX_PATTERN_CHARS}"
+            ));
+        }
+        Some(text)
+    }
+
+    /// `detail`, or names.
+    pub(super) fn detail(&mut self) -> TableDetail {
+        match self.string("detail").as_deref() {
+            None | Some("names") => TableDetail::Names,
+            Some("columns") => TableDetail::Columns,
+            Some("stats") => TableDetail::Stats,
+            Some(other) => {
+                self.problem(format!(
+                    "detail must be names, columns or stats, not {other:?}"
+                ));
+                TableDetail::Names
+            }
+        }
+    }
+
+    /// `cursor` of a list of tables with this pattern and session.
+    pub(super) fn tables_cursor(
+        &mut self,
+        pattern: Option<&str>,
+        session: Option<&SessionName>,
+    ) -> Option<TablesCursor> {
+        let text = self.string("cursor")?;
+        let cursor = TablesCursor::parse(&text).and_then(|cursor| {
+            if cursor.fits(pattern, session) {
+                Ok(cursor)
+            } else {
+                Err(
+                    "it is of a list with another pattern or session: repeat these with it"
+                        .to_owned(),
+                )
+            }
+        });
+        cursor
             .map_err(|problem| self.problem(format!("cursor: {problem}")))
             .ok()
     }

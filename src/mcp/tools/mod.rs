@@ -4,6 +4,7 @@ mod args;
 mod schema;
 mod sessions;
 mod statements;
+mod tables;
 
 use rmcp::RoleServer;
 use rmcp::model::{Tool, ToolAnnotations};
@@ -54,7 +55,7 @@ enum Kind {
 }
 
 /// In the order of the list: what most calls are, first.
-static TOOLS: [Spec; 8] = [
+static TOOLS: [Spec; 9] = [
     Spec {
         name: "query_sql",
         title: "Query with Spark SQL",
@@ -75,6 +76,13 @@ static TOOLS: [Spec; 8] = [
         description: "Runs Python with a Spark session in `spark`. Returns printed text, the value of a last expression, DataFrames (also by display(df)) as rows, matplotlib figures as PNG. Without session each call starts in a fresh namespace.",
         kind: Kind::Changes,
         schema: schema::python,
+    },
+    Spec {
+        name: "list_tables",
+        title: "List tables",
+        description: "Tables of the catalogue and temp views of a session: names first; detail adds columns, or stats: columns, rows, bytes, partitions. pattern with * compares names (sales.*, *orders*); a word searches names, columns and comments.",
+        kind: Kind::Reads,
+        schema: schema::list_tables,
     },
     Spec {
         name: "get_statement",
@@ -166,6 +174,7 @@ pub(super) async fn call(
         "query_sql" => statements::sql(server, args, context, true).await,
         "run_sql" => statements::sql(server, args, context, false).await,
         "run_pyspark" => statements::python(server, args, context).await,
+        "list_tables" => tables::list(server, args).await,
         "get_statement" => statements::get(server, args, context).await,
         "cancel_statement" => statements::cancel(server, args, context).await,
         "open_session" => sessions::open(server, args, context).await,

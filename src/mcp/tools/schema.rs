@@ -76,6 +76,19 @@ pub(super) fn python() -> Map<String, Value> {
     )
 }
 
+pub(super) fn list_tables() -> Map<String, Value> {
+    object(
+        &json!({
+            "pattern": {"type": "string"},
+            "detail": {"type": "string", "enum": ["names", "columns", "stats"], "default": "names"},
+            "cursor": {"type": "string", "description": "From next."},
+            "target": target(),
+            "session": session(),
+        }),
+        &[],
+    )
+}
+
 pub(super) fn get_statement() -> Map<String, Value> {
     object(
         &json!({

@@ -8,6 +8,7 @@ mod paths;
 mod rewrite;
 mod run;
 mod session;
+mod views;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,9 +25,11 @@ use tokio_stream::wrappers::ReceiverStream;
 pub(crate) use self::metastore::Metastore;
 use self::session::Live;
 pub(crate) use self::session::Workshop;
+use super::pattern::{self, Wanted};
 use super::{Capability, Platform, RemoteSession, Reporter, Statement};
 use crate::model::{
-    Code, End, Error, Event, Progress, Result, SessionId, StatementId, TablesPage, TablesQuery, Tag,
+    Code, End, Error, Event, Progress, Result, SessionId, StatementId, TableDetail, TablesPage,
+    TablesQuery, Tag,
 };
 use crate::python::install::{Engine, Installer};
 
@@ -244,8 +247,16 @@ impl Platform for Local {
         session: Option<&RemoteSession>,
         query: &TablesQuery,
     ) -> Result<TablesPage> {
-        let _ = session;
-        self.metastore().await?.page(query).await
+        let views = match session.and_then(|session| self.live(session)) {
+            Some(live) => {
+                let reads_text = Wanted::by(query).reads_text();
+                views::list(&live, reads_text || query.detail != TableDetail::Names).await?
+            }
+            None => Vec::new(),
+        };
+        let (views, rest) = pattern::with_views(query, views);
+        let catalogue = self.metastore().await?.page(&rest).await?;
+        Ok(pattern::joined(views, catalogue, query.limit))
     }
 
     async fn shutdown(&self) {

@@ -4,6 +4,7 @@
 mod run;
 mod settings;
 mod sql;
+mod tables;
 mod tour;
 
 use std::path::{Path, PathBuf};

@@ -134,6 +134,7 @@ fn lists_portable_tools(era: &str) {
             "query_sql",
             "run_sql",
             "run_pyspark",
+            "list_tables",
             "get_statement",
             "cancel_statement",
             "open_session",

@@ -129,6 +129,9 @@ checks! {
     cancel_statement_confirms_the_end
     the_clients_cancel_ends_the_work
     progress_grows_keeps_coming_and_ends_with_the_call
+    list_tables_finds_a_table_and_tells_its_columns
+    a_table_is_a_resource_with_the_words_of_the_tool
+    the_prompt_tells_what_is_known_of_the_table
     bad_arguments_are_reported_together
     what_is_not_there_names_the_next_call
     a_tool_that_is_not_there_is_a_protocol_error

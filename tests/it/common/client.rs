@@ -124,6 +124,11 @@ impl Server {
         }
     }
 
+    /// What is no tool: resources, prompts, completions.
+    pub(crate) fn peer(&self) -> &rmcp::Peer<RoleClient> {
+        self.client.peer()
+    }
+
     /// `query_sql`, which succeeds.
     pub(crate) async fn sql(&self, sql: &str) -> Answer {
         self.call("query_sql", json!({"sql": sql})).await.ok()

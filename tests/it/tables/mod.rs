@@ -1,3 +1,4 @@
 //! Tables that stay.
 
 mod catalogue;
+mod list;

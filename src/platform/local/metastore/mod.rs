@@ -375,8 +375,7 @@ impl Metastore {
     /// # Cancel safety
     /// Cancel-safe.
     pub(crate) async fn page(&self, query: &TablesQuery) -> Result<TablesPage> {
-        let query = query.clone();
-        self.0.store.read(move |db| list::page(db, &query)).await
+        list::page(&self.0.store, query).await
     }
 
     /// Checks that a table may have this name, and makes a folder for its files.
