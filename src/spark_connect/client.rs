@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 use super::proto::config_request::operation::OpType;
 use super::proto::spark_connect_service_client::SparkConnectServiceClient;
-use super::proto::{self, interrupt_request, release_execute_request};
-use super::{Message, Plan, error, operation};
+use super::proto::{
+    self, analyze_plan_request, analyze_plan_response, interrupt_request, release_execute_request,
+};
+use super::{Field, Message, Plan, Relation, error, operation, write};
 use crate::model::{Error, Result};
 
 /// PySpark's own limit. tonic's default of 4 MiB is less than one Arrow batch may be.
@@ -20,6 +23,8 @@ const MAX_MESSAGE_BYTES: usize = 128 * 1024 * 1024;
 const CONNECT_FOR: Duration = Duration::from_secs(10);
 /// Short calls (configuration, interrupt, release) never wait for a query.
 const CALL_FOR: Duration = Duration::from_secs(10);
+/// An analysis may look into many files of a table.
+const ANALYZE_FOR: Duration = Duration::from_secs(60);
 /// Names us in the server's log.
 const CLIENT_TYPE: &str = concat!("sparklease/", env!("CARGO_PKG_VERSION"));
 
@@ -162,6 +167,69 @@ impl Client {
         };
         let mut stub = self.stub.clone();
         bounded("configuration", stub.config(request)).await
+    }
+
+    /// The columns that a relation has, without running it; files may be looked into.
+    ///
+    /// # Errors
+    /// `statement_failed` where the engine does not understand it; `platform_unavailable`.
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub(crate) async fn schema(&self, relation: &Relation) -> Result<Vec<Field>> {
+        let plan = relation.clone().rows();
+        let text = plan.text().map(str::to_owned);
+        let analyze = analyze_plan_request::Analyze::Schema(analyze_plan_request::Schema {
+            plan: Some(plan.to_proto()),
+        });
+        match self.analyze(analyze, text.as_deref()).await? {
+            Some(analyze_plan_response::Result::Schema(schema)) => {
+                write::fields_of(schema.schema.as_ref())
+            }
+            _ => None,
+        }
+        .ok_or_else(|| Error::internal("the engine told no schema"))
+    }
+
+    /// The columns that a schema string such as `id bigint, name string` means; `None` for one without names.
+    ///
+    /// # Errors
+    /// As [`Client::schema`].
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub(crate) async fn parse_ddl(&self, ddl: &str) -> Result<Option<Vec<Field>>> {
+        let analyze = analyze_plan_request::Analyze::DdlParse(analyze_plan_request::DdlParse {
+            ddl_string: ddl.to_owned(),
+        });
+        Ok(match self.analyze(analyze, Some(ddl)).await? {
+            Some(analyze_plan_response::Result::DdlParse(parsed)) => {
+                write::fields_of(parsed.parsed.as_ref())
+            }
+            _ => None,
+        })
+    }
+
+    async fn analyze(
+        &self,
+        analyze: analyze_plan_request::Analyze,
+        text: Option<&str>,
+    ) -> Result<Option<analyze_plan_response::Result>> {
+        let request = proto::AnalyzePlanRequest {
+            session_id: self.session.to_string(),
+            user_context: Some(user()),
+            client_type: Some(CLIENT_TYPE.to_owned()),
+            analyze: Some(analyze),
+            ..Default::default()
+        };
+        let mut stub = self.stub.clone();
+        // A task of its own has a stack of its own: plans are large, and callers may be deep.
+        let call = tokio::spawn(async move { Box::pin(stub.analyze_plan(request)).await });
+        let call = AbortOnDropHandle::new(call);
+        match tokio::time::timeout(ANALYZE_FOR, call).await {
+            Ok(Ok(Ok(answer))) => Ok(answer.into_inner().result),
+            Ok(Ok(Err(status))) => Err(error::from_status(&status, text)),
+            Ok(Err(_)) => Err(Error::internal("the task of an analysis panicked")),
+            Err(_) => Err(error::silent("analysis", ANALYZE_FOR)),
+        }
     }
 
     pub(super) async fn start(

@@ -8,12 +8,16 @@ mod intervals;
 mod operation;
 mod plan;
 mod rows;
+mod schema;
 mod types;
+mod write;
 
 pub(crate) use client::Client;
 pub(crate) use operation::{Message, Outcome};
 pub(crate) use plan::{FileFormat, Plan, Relation};
 pub(crate) use rows::{Decoder, RowCap};
+pub(crate) use schema::{Field, Type, schema_json};
+pub(crate) use write::{Destination, Output, Save, SaveMode};
 
 #[allow(
     unreachable_pub,

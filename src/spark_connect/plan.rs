@@ -93,21 +93,40 @@ impl Relation {
             FileFormat::JsonLines => ("json", &[]),
             FileFormat::Parquet => ("parquet", &[]),
         };
-        Ok(Self {
-            inner: relation(RelType::Read(proto::Read {
-                is_streaming: false,
-                read_type: Some(proto::read::ReadType::DataSource(proto::read::DataSource {
-                    format: Some(format.to_owned()),
-                    options: options
-                        .iter()
-                        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                        .collect(),
-                    paths: vec![path.to_owned()],
-                    ..Default::default()
-                })),
+        Ok(Self::source(format, path, options))
+    }
+
+    /// What a data source of that name reads at a path.
+    pub(super) fn source(format: &str, path: &str, options: &[(&str, &str)]) -> Self {
+        Self::from_proto(relation(RelType::Read(proto::Read {
+            is_streaming: false,
+            read_type: Some(proto::read::ReadType::DataSource(proto::read::DataSource {
+                format: Some(format.to_owned()),
+                options: options
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                    .collect(),
+                paths: vec![path.to_owned()],
+                ..Default::default()
             })),
-            text: None,
-        })
+        })))
+    }
+
+    /// The same with something around it.
+    pub(super) fn around(self, outer: impl FnOnce(proto::Relation) -> RelType) -> Self {
+        Self {
+            inner: relation(outer(self.inner)),
+            text: self.text,
+        }
+    }
+
+    pub(super) fn into_proto(self) -> proto::Relation {
+        self.inner
+    }
+
+    /// The user's SQL, to place an error in it.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
     }
 
     /// Takes a temp view away, and says whether it was there.
@@ -192,7 +211,7 @@ impl Relation {
 }
 
 impl Plan {
-    fn command(command: CommandType, text: Option<String>) -> Self {
+    pub(super) fn command(command: CommandType, text: Option<String>) -> Self {
         Self {
             inner: proto::Plan {
                 op_type: Some(OpType::Command(proto::Command {
@@ -213,7 +232,7 @@ impl Plan {
     }
 }
 
-fn relation(rel_type: RelType) -> proto::Relation {
+pub(super) fn relation(rel_type: RelType) -> proto::Relation {
     proto::Relation {
         common: None,
         rel_type: Some(rel_type),

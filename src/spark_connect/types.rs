@@ -23,7 +23,7 @@ fn optional(data_type: Option<&proto::DataType>) -> String {
     data_type.map_or_else(|| "unknown".to_owned(), name)
 }
 
-fn name(data_type: &proto::DataType) -> String {
+pub(super) fn name(data_type: &proto::DataType) -> String {
     let Some(kind) = data_type.kind.as_ref() else {
         return "unknown".to_owned();
     };
