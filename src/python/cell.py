@@ -4,11 +4,11 @@ Here: namespaces, display, figures, warnings, tracebacks, the framing of the env
 reaches this process and where the envelope goes, and anything one engine needs (worker.py, engine_shims.py:
 local only).
 
-The harness is values.py, tables.py, streams.py and cell.py: standard library only, Python 3.9 and later. A
-carrier loads the four texts in this order, each as the module `sparklease_<name>` in sys.modules. They may
-be exec'ed where there is no file, so they read no `__file__`; they have no `from __future__` import, which
-a pasted text would lose. What user code could replace (os.dup2, json.dumps, …) is bound at import, before
-it runs.
+The harness is values.py, tables.py, frames.py, streams.py and cell.py: standard library only, Python 3.9
+and later. A carrier loads the five texts in this order, each as the module `sparklease_<name>` in
+sys.modules. They may be exec'ed where there is no file, so they read no `__file__`; they have no
+`from __future__` import, which a pasted text would lose. What user code could replace (os.dup2,
+json.dumps, …) is bound at import, before it runs.
 """
 
 import ast
@@ -29,6 +29,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
+from sparklease_frames import to_view
 from sparklease_streams import Streams
 from sparklease_tables import Budget, table_of
 from sparklease_values import encode
@@ -402,6 +403,11 @@ class Session:
                 names["_"] = value
 
         warnings.showwarning = self._show_warning
+        view = request.get("view")
+        if view is not None:
+            names.update(provide())
+            to_view(names, view["variable"], view["name"])
+            return
         source = base64.b64decode(request["code"], validate=True).decode("utf-8")
         lines = source.splitlines(keepends=True)
         linecache.cache[name] = (len(source), None, lines, name)

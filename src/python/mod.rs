@@ -8,4 +8,4 @@ mod text;
 mod worker;
 
 pub(crate) use envelope::{Envelope, Status};
-pub(crate) use worker::{Cell, CellEvent, Exit, Launch, Worker, lost};
+pub(crate) use worker::{Cell, CellEvent, Exit, Launch, View, Worker, lost};

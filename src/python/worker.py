@@ -229,7 +229,7 @@ def main() -> None:
         threading.Thread(target=channel.read, name="sparklease-channel", daemon=True).start()
         if channel.requests.get()["op"] != "import":
             _os_exit(0)
-        for name in ("values", "tables", "engine_paths"):
+        for name in ("values", "tables", "frames", "engine_paths"):
             load(name)
         streams = load("streams")
         worker = Worker(channel, server.listening_address[1], load("cell"), streams.Streams())

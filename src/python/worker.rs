@@ -85,6 +85,17 @@ pub(crate) struct Cell {
     pub max_rows: u64,
     /// Bytes of each table's rows.
     pub max_bytes: u64,
+    /// Instead of running the text: makes a variable of the kept namespace a temp view.
+    pub view: Option<View>,
+}
+
+/// A temp view to be made of a variable.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// A name of the kept namespace.
+    pub variable: String,
+    /// The view's name.
+    pub name: String,
 }
 
 /// What a running cell tells.
@@ -286,7 +297,7 @@ impl Worker {
             events: events.clone(),
             drained,
         };
-        let request = json!({
+        let mut request = json!({
             "op": "run",
             "nonce": running.nonce,
             "mark": running.mark,
@@ -297,6 +308,10 @@ impl Worker {
             "max_bytes": cell.max_bytes,
             "max_figures": MAX_FIGURES,
         });
+        if let (Some(view), Some(fields)) = (&cell.view, request.as_object_mut()) {
+            let view = json!({"variable": view.variable, "name": view.name});
+            fields.insert("view".to_owned(), view);
+        }
         self.current.set(Some(running));
         if let Err(e) = self.send(&request).await {
             self.current.set(None);

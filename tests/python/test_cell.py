@@ -31,12 +31,54 @@ def load(name):
     return module
 
 
-values, tables, streams, cell = (load(name) for name in ("values", "tables", "streams", "cell"))
+values, tables, frames, streams, cell = (
+    load(name) for name in ("values", "tables", "frames", "streams", "cell")
+)
 
 
 def needs(package):
     present = importlib.util.find_spec(package) is not None
     return unittest.skipUnless(present or os.environ.get("CI"), f"{package} is not installed")
+
+
+class Variable(unittest.TestCase):
+    """A variable as a temp view: which variables are frames, and what is said of the others."""
+
+    def told(self, names, variable):
+        with self.assertRaises(frames.NoFrameError) as caught:
+            frames.to_view(names, variable, "v")
+        return str(caught.exception)
+
+    def test_what_is_not_there_names_the_frames_that_are(self):
+        kind = type("DataFrame", (), {"__module__": "pandas.core.frame"})
+        names = {"orders": kind(), "_hidden": kind(), "n": 5}
+        self.assertEqual(
+            self.told(names, "ordres"),
+            "the session has no variable ordres; did you mean orders?; its frames are: orders",
+        )
+        self.assertEqual(self.told(names, "n"), "the variable n is no frame but int; its frames are: orders")
+        self.assertEqual(self.told({}, "x"), "the session has no variable x; its frames are: none")
+
+    def test_many_frames_are_counted(self):
+        kind = type("DataFrame", (), {"__module__": "pyspark.sql.connect.dataframe"})
+        names = {f"f{number:02}": kind() for number in range(25)}
+        self.assertTrue(self.told(names, "x").endswith("f19 and 5 more"))
+
+    @needs("pyarrow")
+    def test_arrow_types_become_the_nearest_that_lose_nothing(self):
+        import pyarrow as pa
+
+        kinds = {
+            pa.timestamp("ns"): "timestamp[us]",
+            pa.timestamp("ns", "Europe/Berlin"): "timestamp[us, tz=UTC]",
+            pa.uint64(): "decimal128(20, 0)",
+            pa.dictionary(pa.int8(), pa.string()): "string",
+            pa.null(): "string",
+            pa.list_(pa.uint8()): "list<item: int16>",
+            pa.int64(): "int64",
+        }
+        for kind, expected in kinds.items():
+            self.assertEqual(str(frames._spark_type(kind)), expected)
 
 
 class CellTest(unittest.TestCase):
