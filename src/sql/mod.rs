@@ -12,3 +12,4 @@ mod tree;
 pub(crate) use classify::{Verdict, classify};
 pub(crate) use name::check_name;
 pub(crate) use quote::{parts, quote};
+pub(crate) use rules::is_file_relation;

@@ -230,7 +230,7 @@ pub(super) fn check_relation(tokens: &[Token<'_>], parts: usize) -> Result<(), R
 }
 
 /// Whether a relation of this name may be a file.
-pub(super) fn is_file_relation(names: &[String]) -> bool {
+pub(crate) fn is_file_relation(names: &[String]) -> bool {
     let of_format = matches!(names, [format, _] if is_format(format) || format.contains('.'));
     of_format || names.iter().any(|name| is_path(name))
 }

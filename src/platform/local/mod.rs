@@ -9,6 +9,7 @@ mod rewrite;
 mod run;
 mod session;
 mod views;
+mod write;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -216,7 +217,9 @@ impl Platform for Local {
     }
 
     fn run(&self, session: &RemoteSession, statement: Statement) -> BoxStream<'static, Event> {
-        let Some(live) = self.live(session) else {
+        // Whoever has a session has the catalogue.
+        let (Some(live), Some(metastore)) = (self.live(session), self.metastore.get().cloned())
+        else {
             let lost = "it was closed".to_owned();
             let end = Event::End {
                 end: End::Failed(
@@ -232,7 +235,9 @@ impl Platform for Local {
         let folder = self.workshop.folder.as_path().into();
         // Before the task runs: a cancel may come at once.
         let cancel = live.begin(&statement.id);
-        tokio::spawn(run::run(live, statement, cancel, folder, events));
+        tokio::spawn(run::run(
+            live, statement, cancel, folder, metastore, events,
+        ));
         ReceiverStream::new(receiver).boxed()
     }
 

@@ -12,8 +12,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::metastore::Metastore;
 use super::rewrite::{self, Rewritten};
 use super::session::Live;
+use super::write::Writer;
 use super::{missing, paths};
 use crate::model::{Batch, Code, Column, End, Error, Event, Result};
 use crate::platform::{Params, Statement, Work};
@@ -50,6 +52,7 @@ pub(super) async fn run(
     statement: Statement,
     cancel: CancellationToken,
     folder: Arc<Path>,
+    metastore: Metastore,
     events: mpsc::Sender<Event>,
 ) {
     let cap = RowCap {
@@ -71,7 +74,7 @@ pub(super) async fn run(
             keep_views,
             reads,
         } => {
-            let sql = running.sql(&text, &params, &files, reads, &folder);
+            let sql = running.steps(running.sql_steps(&text, &params, &files, reads, &folder));
             tokio::select! {
                 ended = sql => {
                     running.settle().await;
@@ -84,11 +87,22 @@ pub(super) async fn run(
                 exit = live.worker.gone() => running.crashed(&exit.reason),
             }
         }
-        Work::Write(write) => End::Failed(Error::new(
-            Code::Unsupported,
-            format!("{} cannot be written yet", write.table),
-        ))
-        .into(),
+        Work::Write(write) => {
+            let writer = Writer {
+                live: &live,
+                cancel: &cancel,
+                events: &events,
+                metastore: &metastore,
+                folder: &folder,
+                statement: &statement.id,
+                write: &write,
+            };
+            tokio::select! {
+                ended = running.steps(Box::pin(writer.run())) => ended,
+                ended = running.killed_when_cancelled(None) => ended,
+                exit = live.worker.gone() => running.crashed(&exit.reason),
+            }
+        }
         Work::Python {
             code,
             keep_namespace,
@@ -99,6 +113,7 @@ pub(super) async fn run(
                 keep_namespace,
                 max_rows: cap.rows,
                 max_bytes: cap.bytes,
+                view: None,
             };
             let (interrupt, stop) = (CancellationToken::new(), CancellationToken::new());
             let ladder = tokio::spawn(interrupt_python(
@@ -211,16 +226,10 @@ impl Running<'_> {
         let _ = self.events.send(event).await;
     }
 
-    async fn sql(
-        &self,
-        text: &str,
-        params: &Params,
-        files: &BTreeMap<String, PathBuf>,
-        reads: bool,
-        folder: &Path,
-    ) -> Ended {
+    /// What the engine's work came to, seen beside its process.
+    async fn steps(&self, work: impl Future<Output = Result<End>> + Send) -> Ended {
         self.say(Event::Started).await;
-        match self.sql_steps(text, params, files, reads, folder).await {
+        match work.await {
             Ok(end) => end.into(),
             // The wire breaks a moment before the process is seen to be gone.
             Err(e) if e.code() == Code::PlatformUnavailable => {
@@ -448,7 +457,7 @@ impl Running<'_> {
     }
 }
 
-fn file_format(path: &Path) -> Result<FileFormat> {
+pub(super) fn file_format(path: &Path) -> Result<FileFormat> {
     let ending = path
         .extension()
         .map(|e| e.to_string_lossy().to_ascii_lowercase())

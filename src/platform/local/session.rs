@@ -98,6 +98,14 @@ impl Live {
         })
     }
 
+    /// A folder for files of one statement; it goes when it is dropped, or with the session.
+    ///
+    /// # Errors
+    /// `engine_unavailable`.
+    pub(super) fn scratch_folder(&self) -> Result<TempDir> {
+        TempDir::new_in(self.folder.path()).map_err(no_folder)
+    }
+
     /// Remembers which statement runs, so that a cancel finds it.
     pub(super) fn begin(&self, statement: &StatementId) -> CancellationToken {
         let cancel = CancellationToken::new();

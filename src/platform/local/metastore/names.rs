@@ -2,6 +2,7 @@
 //! a person can read, and that SQL can mean only one thing by.
 
 use crate::model::{Code, Error, Result, TableName};
+use crate::sql::is_file_relation;
 
 /// The most bytes of a name in UTF-8: more is no name, and paths and logs carry it.
 const MOST_BYTES: usize = 255;
@@ -96,6 +97,8 @@ pub(crate) fn check(name: &TableName) -> Result<()> {
         [
             problem(NameOf::Database, &name.database),
             problem(NameOf::Table, &name.table),
+            is_file_relation(&[name.database.clone(), name.table.clone()])
+                .then(|| format!("{name} reads like a path, which SQL takes for a file")),
         ]
         .into_iter()
         .flatten()

@@ -1,0 +1,479 @@
+//! A local file that is to become a table: is it what its name says, which columns does it have, and its rows by
+//! given types. All of it blocks on the disk.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+use parquet::arrow::ArrowWriter;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::{Map, Value};
+
+use super::check::same;
+use super::rows::Rows;
+use crate::model::{Code, Error, Result};
+use crate::spark_connect::{Field, FileFormat};
+
+/// Rows that are read and written at once: enough for columns, little enough for memory.
+const CHUNK: usize = 8192;
+/// More faults than this are counted, not shown.
+const SHOWN: usize = 5;
+/// One line of JSON, in bytes: 128 MiB is what one message of the engine holds.
+const LINE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// What a look into a file told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// The columns of a CSV's header, or the keys of JSON lines; Parquet has its own schema.
+    pub(super) columns: Vec<String>,
+}
+
+/// Whether a file is what its name says, from its first to its last byte.
+///
+/// # Errors
+/// `invalid_argument` that names what is wrong, with the lines.
+pub(super) fn look(path: &Path, format: FileFormat) -> Result<Looked> {
+    match format {
+        FileFormat::Csv => csv(path, |_| Ok(())),
+        FileFormat::JsonLines => json_lines(path, |_, _| Ok(())),
+        FileFormat::Parquet => parquet(path),
+    }
+}
+
+/// Writes the rows of a CSV or JSON-lines file, by these types, as Parquet: NULL where a line lacks a column.
+///
+/// # Errors
+/// `invalid_argument` that names the values which do not fit, by row and column.
+pub(super) fn convert(
+    path: &Path,
+    format: FileFormat,
+    fields: &[Field],
+    zone: &TimeZone,
+    to: File,
+) -> Result<()> {
+    let columns: Vec<String> = fields.iter().map(|f| f.name.clone()).collect();
+    let mut chunk = Chunk {
+        columns: &columns,
+        fields,
+        zone,
+        rows: Vec::new(),
+        done: 0,
+        writer: None,
+        to: Some(to),
+    };
+    match format {
+        FileFormat::Csv => {
+            let mut places = None;
+            csv(path, |record| {
+                let Some(places) = &places else {
+                    let place = |f: &Field| record.iter().position(|name| same(name, &f.name));
+                    places = Some(fields.iter().map(place).collect::<Vec<_>>());
+                    return Ok(());
+                };
+                let cell = |place: &Option<usize>| match place.and_then(|place| record.get(place)) {
+                    None | Some("") => Value::Null,
+                    Some(text) => Value::from(text),
+                };
+                chunk.add(places.iter().map(cell).collect())
+            })?;
+        }
+        FileFormat::JsonLines => {
+            json_lines(path, |_, mut object| {
+                let mut take = |f: &Field| match object.remove(&f.name) {
+                    Some(value) => value,
+                    None => object
+                        .iter()
+                        .find(|(key, _)| same(key, &f.name))
+                        .map_or(Value::Null, |(_, value)| value.clone()),
+                };
+                let row = fields.iter().map(&mut take).collect();
+                chunk.add(row)
+            })?;
+        }
+        FileFormat::Parquet => {
+            return Err(Error::internal("Parquet has types of its own"));
+        }
+    }
+    chunk.finish()
+}
+
+struct Chunk<'a> {
+    columns: &'a [String],
+    fields: &'a [Field],
+    zone: &'a TimeZone,
+    rows: Vec<Vec<Value>>,
+    done: usize,
+    writer: Option<ArrowWriter<File>>,
+    to: Option<File>,
+}
+
+impl Chunk<'_> {
+    fn add(&mut self, row: Vec<Value>) -> Result<()> {
+        self.rows.push(row);
+        if self.rows.len() >= CHUNK {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let rows = Rows {
+            columns: self.columns,
+            rows: &self.rows,
+            first: self.done,
+        };
+        let batch = rows.batch(self.fields, self.zone)?;
+        if let Some(file) = self.to.take() {
+            let writer = ArrowWriter::try_new(file, batch.schema(), None).map_err(unwritten)?;
+            self.writer = Some(writer);
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.write(&batch).map_err(unwritten)?;
+        }
+        self.done += self.rows.len();
+        self.rows.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        if !self.rows.is_empty() || self.writer.is_none() {
+            self.write()?;
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.close().map_err(unwritten)?;
+        }
+        Ok(())
+    }
+}
+
+fn unwritten(e: parquet::errors::ParquetError) -> Error {
+    Error::new(
+        Code::StatementFailed,
+        format!("the file's rows cannot be put aside: {e}"),
+    )
+    .hint("Make room on the disk of the data directory (`sparklease doctor` shows it).")
+}
+
+/// Faults of lines, gathered.
+#[derive(Default)]
+struct Faults {
+    shown: Vec<String>,
+    count: usize,
+}
+
+impl Faults {
+    fn add(&mut self, fault: String) {
+        self.count += 1;
+        if self.shown.len() < SHOWN {
+            self.shown.push(fault);
+        }
+    }
+
+    fn finish(self, path: &Path, what: &str) -> Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let more = match self.count - self.shown.len() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Err(wrong(
+            path,
+            what,
+            &format!("{}{more}", self.shown.join("; ")),
+        ))
+    }
+}
+
+fn wrong(path: &Path, what: &str, why: &str) -> Error {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Error::new(Code::InvalidArgument, format!("{name} is no {what}: {why}"))
+        .hint("Correct the file, or give it the ending of what it is (.csv, .jsonl, .parquet); nothing was written.")
+}
+
+fn open(path: &Path, what: &str) -> Result<File> {
+    File::open(path).map_err(|e| wrong(path, what, &format!("it cannot be read ({e})")))
+}
+
+/// Calls `each` for the header and for each record of a CSV file.
+fn csv(path: &Path, mut each: impl FnMut(&csv::StringRecord) -> Result<()>) -> Result<Looked> {
+    const WHAT: &str = "CSV file with a header";
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(BufReader::new(open(path, WHAT)?));
+    let mut record = csv::StringRecord::new();
+    let mut faults = Faults::default();
+    let mut columns: Option<Vec<String>> = None;
+    loop {
+        match reader.read_record(&mut record) {
+            Ok(false) => break,
+            Ok(true) => {}
+            Err(e) => {
+                let line = e.position().map_or(0, csv::Position::line);
+                let why = match e.kind() {
+                    csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+                    _ => e.to_string(),
+                };
+                faults.add(format!("line {line}: {why}"));
+                break;
+            }
+        }
+        let line = record.position().map_or(0, csv::Position::line);
+        match &columns {
+            None => {
+                // A byte order mark belongs to no name.
+                let names = record.iter().enumerate().map(|(place, name)| match place {
+                    0 => name.trim_start_matches('\u{feff}').to_owned(),
+                    _ => name.to_owned(),
+                });
+                let names: Vec<String> = names.collect();
+                if names.iter().any(|name| name.contains('\0')) {
+                    return Err(wrong(path, WHAT, "it holds bytes that are no text"));
+                }
+                let header = csv::StringRecord::from(names.clone());
+                columns = Some(names);
+                each(&header)?;
+            }
+            Some(columns) if columns.len() != record.len() => {
+                faults.add(format!(
+                    "line {line} has {} fields, the header has {}",
+                    record.len(),
+                    columns.len()
+                ));
+            }
+            Some(_) if faults.count == 0 => each(&record)?,
+            Some(_) => {}
+        }
+    }
+    faults.finish(path, WHAT)?;
+    match columns {
+        Some(columns) => Ok(Looked { columns }),
+        None => Err(wrong(path, WHAT, "it is empty")),
+    }
+}
+
+/// Calls `each` for each object of a file of JSON lines, with its line.
+fn json_lines(
+    path: &Path,
+    mut each: impl FnMut(usize, Map<String, Value>) -> Result<()>,
+) -> Result<Looked> {
+    const WHAT: &str = "file of JSON lines";
+    let mut reader = BufReader::new(open(path, WHAT)?);
+    let mut faults = Faults::default();
+    let mut columns: Vec<String> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    let mut line = Vec::new();
+    let mut objects = 0_usize;
+    for number in 1.. {
+        line.clear();
+        let read = (&mut reader).take(LINE_BYTES).read_until(b'\n', &mut line);
+        match read {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(e) => return Err(wrong(path, WHAT, &format!("it cannot be read ({e})"))),
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        if std::str::from_utf8(&line).is_err() {
+            faults.add(format!("line {number}: it is not UTF-8"));
+            continue;
+        }
+        match serde_json::from_slice::<Value>(&line) {
+            Ok(Value::Object(object)) => {
+                objects += 1;
+                for key in object.keys() {
+                    if !seen.contains(key) {
+                        seen.insert(key.clone());
+                        columns.push(key.clone());
+                    }
+                }
+                if faults.count == 0 {
+                    each(number, object)?;
+                }
+            }
+            Ok(other) => faults.add(format!(
+                "line {number} is {}, not an object",
+                super::decode::short(&other)
+            )),
+            Err(e) => {
+                // It counts lines within the line.
+                let why = e.to_string();
+                let why = why.split(" at line ").next().unwrap_or_default();
+                faults.add(format!("line {number}, column {}: {why}", e.column()));
+            }
+        }
+    }
+    faults.finish(path, WHAT)?;
+    if objects == 0 {
+        return Err(wrong(path, WHAT, "it is empty"));
+    }
+    Ok(Looked { columns })
+}
+
+/// The footer is at the end: what has one is whole.
+fn parquet(path: &Path) -> Result<Looked> {
+    const WHAT: &str = "Parquet file";
+    let files = if path.is_dir() {
+        parts(path).map_err(|e| wrong(path, WHAT, &format!("it cannot be read ({e})")))?
+    } else {
+        vec![path.to_owned()]
+    };
+    if files.is_empty() {
+        return Err(wrong(path, WHAT, "the folder has none"));
+    }
+    for file in files {
+        let reader = SerializedFileReader::new(open(&file, WHAT)?)
+            .map_err(|e| wrong(&file, WHAT, &e.to_string()))?;
+        let footer = reader.metadata().file_metadata();
+        if footer.schema_descr().num_columns() == 0 {
+            return Err(wrong(&file, WHAT, "it has no columns"));
+        }
+    }
+    Ok(Looked {
+        columns: Vec::new(),
+    })
+}
+
+/// The Parquet files of a folder, at any depth; hidden ones are nobody's rows.
+fn parts(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(['.', '_']) {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(parts(&path)?);
+        } else if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
+        {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::spark_connect::Type;
+
+    fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        (folder, path)
+    }
+
+    #[rstest]
+    #[case(
+        FileFormat::Csv,
+        b"a,b\n1,2\n1,2,3\n4\n",
+        "f is no CSV file with a header: line 3 has 3 fields, the header has 2; line 4 has 1 fields, the header has 2"
+    )]
+    #[case(FileFormat::Csv, b"", "f is no CSV file with a header: it is empty")]
+    #[case(
+        FileFormat::Csv,
+        b"a\n\xff\xfe\n",
+        "f is no CSV file with a header: line 2: it is not UTF-8"
+    )]
+    #[case(
+        FileFormat::Csv,
+        b"PAR1\0\0x\n",
+        "f is no CSV file with a header: it holds bytes that are no text"
+    )]
+    #[case(
+        FileFormat::JsonLines,
+        b"{\"a\":1}\n[1]\n{\n",
+        "f is no file of JSON lines: line 2 is [1], not an object; line 3, column 0: EOF while parsing an object"
+    )]
+    #[case(
+        FileFormat::JsonLines,
+        b" \n",
+        "f is no file of JSON lines: it is empty"
+    )]
+    #[case(
+        FileFormat::JsonLines,
+        b"{\"a\":\"\xff\"}\n",
+        "f is no file of JSON lines: line 1: it is not UTF-8"
+    )]
+    fn a_file_that_is_not_what_its_name_says_is_refused(
+        #[case] format: FileFormat,
+        #[case] bytes: &[u8],
+        #[case] words: &str,
+    ) {
+        let (_folder, path) = file("f", bytes);
+        assert_eq!(look(&path, format).unwrap_err().message(), words);
+    }
+
+    #[test]
+    fn a_text_or_a_torn_file_is_no_parquet() {
+        let (_folder, path) = file("f.parquet", b"a,b\n1,2\n");
+        let error = look(&path, FileFormat::Parquet).unwrap_err();
+        assert!(
+            error.message().starts_with("f.parquet is no Parquet file"),
+            "{error}"
+        );
+        let (_folder, path) = file("f.parquet", b"PAR1");
+        assert!(look(&path, FileFormat::Parquet).is_err());
+    }
+
+    #[test]
+    fn columns_are_the_header_or_all_keys() {
+        let (_folder, path) = file("f", "\u{feff}a,\"b,c\"\r\n1,\"x\ny\"\r\n".as_bytes());
+        let looked = look(&path, FileFormat::Csv).unwrap();
+        assert_eq!(looked.columns, ["a", "b,c"]);
+        let (_folder, path) = file("f", b"{\"a\":1}\n\n{\"b\":2,\"a\":null}");
+        let looked = look(&path, FileFormat::JsonLines).unwrap();
+        assert_eq!(looked.columns, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_named_by_its_row_in_the_file() {
+        let mut text = String::from("id,n\n");
+        for row in 0..CHUNK {
+            text.push_str(&format!("{row},1\n"));
+        }
+        text.push_str("x,1\n");
+        let (folder, path) = file("f.csv", text.as_bytes());
+        let fields = [Field::new("n", Type::Int), Field::new("ID", Type::Long)];
+        let to = File::create(folder.path().join("to.parquet")).unwrap();
+        let error = convert(&path, FileFormat::Csv, &fields, &TimeZone::UTC, to).unwrap_err();
+        assert_eq!(
+            error.message(),
+            format!("row {}, column ID: \"x\" does not fit bigint", CHUNK + 1)
+        );
+    }
+
+    #[test]
+    fn rows_are_kept_by_type_in_any_order_of_columns() {
+        let (folder, path) = file(
+            "f.jsonl",
+            json!({"B": "1.50", "a": 7}).to_string().as_bytes(),
+        );
+        let fields = [
+            Field::new("a", Type::Int),
+            Field::new("b", Type::Decimal(10, 2)),
+        ];
+        let target = folder.path().join("to.parquet");
+        let to = File::create(&target).unwrap();
+        convert(&path, FileFormat::JsonLines, &fields, &TimeZone::UTC, to).unwrap();
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(
+            File::open(&target).unwrap(),
+        );
+        let batch = reader.unwrap().build().unwrap().next().unwrap().unwrap();
+        assert_eq!(batch.num_rows(), 1);
+        assert_eq!(
+            *batch.schema().field(1).data_type(),
+            fields[1].data_type.arrow()
+        );
+    }
+}

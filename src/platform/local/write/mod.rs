@@ -1,0 +1,531 @@
+//! A table is written: its source is looked at and everything is checked first; then one commit makes the rows
+//! visible, all of them or none.
+//!
+//! Tables that are made here are external Delta tables in folders of the catalogue. A new one is filled before its
+//! name is published, so that a process that is killed leaves a folder that nobody knows. One that is there is
+//! written by its path, or by its name where the catalogue keeps its commits.
+
+mod again;
+mod check;
+mod commit;
+mod decode;
+mod engine;
+mod file;
+mod merge;
+mod plan;
+mod rows;
+mod source;
+mod time;
+mod variable;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::again::{Pause, is_conflict};
+use self::check::{Problems, same};
+use self::commit::{Commit, blocking};
+use self::engine::Engine;
+use self::plan::Plan;
+use self::source::{Ready, Wanted};
+use super::delta::{self, NewTable};
+use super::metastore::{Metastore, Publish, Table, names};
+use super::session::Live;
+use crate::model::{
+    Code, End, Error, Event, Progress, Result, Retry, StatementId, TableKind, WriteMode, Written,
+};
+use crate::platform::Write;
+use crate::spark_connect::{Destination, Field, Relation, Save, SaveMode, schema_json};
+use crate::sql::quote;
+
+/// How often a table that was not there may be there in the end, because another made it.
+const RACES: u32 = 4;
+/// What a write works with.
+pub(super) struct Writer<'a> {
+    pub(super) live: &'a Live,
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) events: &'a mpsc::Sender<Event>,
+    pub(super) metastore: &'a Metastore,
+    pub(super) folder: &'a Path,
+    pub(super) statement: &'a StatementId,
+    pub(super) write: &'a Write,
+}
+
+/// A table that is there.
+struct Existing {
+    table: Table,
+    /// As the engine reads them now.
+    fields: Vec<Field>,
+}
+
+/// What makes the commit.
+enum Action {
+    Save(Box<Relation>, Save),
+    Merge {
+        target: String,
+        view: String,
+        columns: Vec<Field>,
+        keys: Vec<String>,
+    },
+}
+
+impl Writer<'_> {
+    /// Writes, and says what was written.
+    ///
+    /// # Errors
+    /// `invalid_argument`, `not_found`, `already_exists`, `unsupported`, `statement_failed`.
+    pub(super) async fn run(&self) -> Result<End> {
+        for _ in 0..RACES {
+            match self.steps().await {
+                Ok(written) => {
+                    self.say(Event::Written(written)).await;
+                    return Ok(End::Succeeded);
+                }
+                Err(e) if e.code() == Code::Cancelled && self.cancel.is_cancelled() => {
+                    return Ok(End::Cancelled);
+                }
+                // Somebody else has just made the table: now it is there.
+                Err(e)
+                    if e.code() == Code::AlreadyExists && self.write.mode != WriteMode::Error => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(Error::new(
+            Code::AlreadyExists,
+            format!("{} comes and goes while it is written", self.write.table),
+        )
+        .hint("Call write_table again when nobody else makes or drops the table.")
+        .retry(Retry::Now))
+    }
+
+    async fn say(&self, event: Event) {
+        let _ = self.events.send(event).await;
+    }
+
+    async fn phase(&self, phase: &str) {
+        self.say(Event::Progress(Progress::phase(phase))).await;
+    }
+
+    fn engine(&self) -> Engine<'_> {
+        Engine {
+            spark: &self.live.spark,
+            cancel: self.cancel,
+        }
+    }
+
+    /// Which names of the statement are ours: a commit's mark, and a view's name that nobody guesses.
+    fn mark(&self) -> String {
+        format!("sparklease_{}", self.statement)
+    }
+
+    async fn steps(&self) -> Result<Written> {
+        let write = self.write;
+        self.phase("looking at the source").await;
+        let mut problems = Problems::default();
+        let existing = self.existing(&mut problems).await?;
+        let schema = self.schema(&mut problems).await?;
+        let keeps = matches!(write.mode, WriteMode::Append | WriteMode::Merge);
+        let wanted = Wanted {
+            schema: schema.as_deref(),
+            table: existing
+                .as_ref()
+                .filter(|_| keeps)
+                .map(|existing| existing.fields.as_slice()),
+        };
+        let mark = self.mark();
+        let looking = source::ready(
+            self.live,
+            self.engine(),
+            &write.source,
+            &wanted,
+            self.folder,
+            &mark,
+        );
+        let ready = Box::pin(looking).await;
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(e) if problems.is_empty() || e.code() == Code::Cancelled => return Err(e),
+            Err(e) => {
+                problems.error(&e);
+                return Err(problems.error_of());
+            }
+        };
+        let done = Box::pin(self.planned(&ready, existing, schema.is_some(), problems)).await;
+        for view in &ready.views {
+            self.engine().drop_view(view).await;
+        }
+        done
+    }
+
+    /// The table of that name, unless there is none; a database that is not there is a problem.
+    async fn existing(&self, problems: &mut Problems) -> Result<Option<Existing>> {
+        let name = &self.write.table;
+        if let Err(e) = names::check(name) {
+            problems.error(&e);
+            return Ok(None);
+        }
+        let found = self.metastore.find(name).await?;
+        let Some(table) = found else {
+            let databases = self.metastore.databases().await?;
+            if !databases.iter().any(|d| same(d, &name.database)) {
+                problems.error(&no_database(&name.database, &databases));
+            }
+            return Ok(None);
+        };
+        if self.write.mode == WriteMode::Error {
+            problems.error(&taken(&table));
+            return Ok(None);
+        }
+        if matches!(table.kind, TableKind::View | TableKind::TempView) {
+            problems.add(format!("{} is a view", table.name));
+            return Ok(None);
+        }
+        let delta = table.format == "delta";
+        if !delta && self.write.mode != WriteMode::Append {
+            problems.error(
+                &Error::new(
+                    Code::Unsupported,
+                    format!(
+                        "{} is a {} table, which takes mode append only",
+                        table.name, table.format
+                    ),
+                )
+                .hint(format!(
+                    "Write a new table, then call run_sql(sql=\"drop table {}\").",
+                    table.name
+                )),
+            );
+            return Ok(None);
+        }
+        let relation = match by_path(&table) {
+            true => Relation::delta(text_of(&table.location)?),
+            false => Relation::table(&table.name.to_string()),
+        };
+        let mut pause = Pause::default();
+        let fields = loop {
+            match self.engine().schema(&relation).await {
+                Err(e) if is_conflict(&e) && pause.next(self.engine()).await? => {}
+                done => break done?,
+            }
+        };
+        Ok(Some(Existing { table, fields }))
+    }
+
+    /// The caller's schema, read by the engine.
+    async fn schema(&self, problems: &mut Problems) -> Result<Option<Vec<Field>>> {
+        let Some(ddl) = &self.write.schema else {
+            return Ok(None);
+        };
+        let wrong =
+            "Write schema as Spark DDL: \"id bigint, price decimal(10,2), tags array<string>\".";
+        let engine = self.engine();
+        match engine.or_cancelled(engine.spark.parse_ddl(ddl)).await {
+            Ok(Some(fields)) => {
+                check::check_source(&fields, problems);
+                Ok(Some(fields))
+            }
+            Ok(None) => {
+                problems.add(format!("schema: {ddl:?} names no columns"));
+                problems.hint(wrong);
+                Ok(None)
+            }
+            Err(e) if e.code() == Code::StatementFailed => {
+                problems.add(format!("schema: {}", e.message()));
+                problems.hint(wrong);
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn planned(
+        &self,
+        ready: &Ready,
+        existing: Option<Existing>,
+        typed: bool,
+        problems: Problems,
+    ) -> Result<Written> {
+        self.phase("checking").await;
+        let plan = plan::plan(self.write, ready, existing.as_ref(), typed, problems)?;
+        let rows = ready.relation.clone().select(&plan.outputs);
+        match (existing, self.write.mode) {
+            (None, WriteMode::Merge) => {
+                let view = self.view(rows.clone()).await?;
+                let checked = merge::check_keys(self.engine(), &view, &plan.keys).await;
+                self.engine().drop_view(&view).await;
+                checked?;
+                self.make(rows, &plan).await
+            }
+            (None, _) => self.make(rows, &plan).await,
+            (Some(existing), WriteMode::Merge) => self.merge(rows, &plan, &existing.table).await,
+            (Some(existing), WriteMode::Append) => {
+                let save = self.save(SaveMode::Append, &plan, Some(&existing.table))?;
+                let counted = match existing.table.format.as_str() {
+                    "delta" => None,
+                    _ => Some(self.count(&rows).await?),
+                };
+                let action = Action::Save(Box::new(rows), save);
+                let mut written = self.committed(&existing.table, &action).await?;
+                written.rows = counted.unwrap_or(written.rows);
+                Ok(written)
+            }
+            (Some(existing), _) => self.overwrite(rows, &plan, &existing).await,
+        }
+    }
+
+    /// A new table: filled first, then published.
+    async fn make(&self, rows: Relation, plan: &Plan) -> Result<Written> {
+        let (folder, commit) = self.fill(rows, plan).await?;
+        let name = &self.write.table;
+        let published = self.metastore.publish(name, folder, None, Publish::Create);
+        let table = published.await?;
+        if self.write.mode != WriteMode::Error {
+            self.say(Event::Warning(format!(
+                "the table {} was not there; it was made",
+                table.name
+            )))
+            .await;
+        }
+        Ok(self.written(&table, commit, true))
+    }
+
+    /// A folder of the catalogue with these columns and rows, which nobody knows yet.
+    async fn fill(
+        &self,
+        rows: Relation,
+        plan: &Plan,
+    ) -> Result<(super::metastore::NewFolder, Commit)> {
+        self.phase("writing").await;
+        let folder = self.metastore.new_folder(&self.write.table).await?;
+        let new = NewTable {
+            schema: schema_json(&plan.fields),
+            partition_by: plan.partition_by.clone(),
+            comment: None,
+            properties: check::statistics(&plan.fields)
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
+        };
+        let path = folder.path().to_owned();
+        blocking(move || delta::create(&path, &new)).await?;
+        let save = Save {
+            to: Destination::Path(text_of(folder.path())?.to_owned()),
+            ..self.save(SaveMode::Append, plan, None)?
+        };
+        self.engine().run(rows.save(save)).await?;
+        let commit = commit::of(folder.path(), Some(0), &self.mark()).await?;
+        // Of no rows the engine makes no commit.
+        let commit = commit.unwrap_or(Commit {
+            version: 0,
+            rows: 0,
+        });
+        Ok((folder, commit))
+    }
+
+    fn save(&self, mode: SaveMode, plan: &Plan, table: Option<&Table>) -> Result<Save> {
+        let to = match table {
+            Some(table) if by_path(table) => {
+                Destination::Path(text_of(&table.location)?.to_owned())
+            }
+            Some(table) => Destination::Table(table.name.to_string()),
+            None => Destination::Table(String::new()),
+        };
+        Ok(Save {
+            to,
+            mode,
+            partition_by: plan.partition_by.clone(),
+            overwrite_schema: false,
+            mark: self.mark(),
+        })
+    }
+
+    async fn overwrite(&self, rows: Relation, plan: &Plan, existing: &Existing) -> Result<Written> {
+        let table = &existing.table;
+        let save = self.save(SaveMode::Overwrite, plan, Some(table))?;
+        if plan.keeps_columns {
+            return self
+                .committed(table, &Action::Save(Box::new(rows), save))
+                .await;
+        }
+        let floats = check::statistics(&plan.fields)
+            .is_some_and(|(key, value)| table.properties.get(&key) != Some(&value));
+        // The engine changes columns by a path only, and never properties.
+        if !by_path(table) || (floats && table.owned) {
+            let (folder, commit) = self.fill(rows, plan).await?;
+            let replace = Publish::Replace(table.id.clone());
+            let comment = table.comment.clone();
+            let published = self
+                .metastore
+                .publish(&table.name, folder, comment, replace);
+            return Ok(self.written(&published.await?, commit, false));
+        }
+        // Beside a row that may be NULL, a column may be NULL: the engine takes the columns of the rows.
+        let none = rows::batch(&plan.fields, empty(&plan.fields), 0)?;
+        let rows = Relation::local(rows::stream(&none)?).union(rows);
+        let save = Save {
+            overwrite_schema: true,
+            ..save
+        };
+        self.committed(table, &Action::Save(Box::new(rows), save))
+            .await
+    }
+
+    async fn merge(&self, rows: Relation, plan: &Plan, table: &Table) -> Result<Written> {
+        let columns = plan
+            .outputs
+            .iter()
+            .filter_map(|output| check::find(&plan.fields, &output.name).cloned())
+            .collect();
+        let target = match by_path(table) {
+            true => format!("delta.`{}`", text_of(&table.location)?.replace('`', "``")),
+            false => table.name.to_string(),
+        };
+        let view = self.view(rows).await?;
+        let action = Action::Merge {
+            target,
+            view: view.clone(),
+            columns,
+            keys: plan.keys.clone(),
+        };
+        let done = async {
+            merge::check_keys(self.engine(), &view, &plan.keys).await?;
+            self.committed(table, &action).await
+        };
+        let done = done.await;
+        self.engine().drop_view(&view).await;
+        done
+    }
+
+    /// The rows as a temp view of a name that is ours.
+    async fn view(&self, rows: Relation) -> Result<String> {
+        let view = self.mark();
+        self.engine().run(rows.temp_view(&view, true)).await?;
+        Ok(view)
+    }
+
+    /// How many rows there are, for tables whose commits do not say it.
+    async fn count(&self, rows: &Relation) -> Result<u64> {
+        let view = self.view(rows.clone()).await?;
+        let sql = format!("select count(*) from {view}");
+        let query = Relation::sql_positional(&sql, &[])?.without_place().rows();
+        let counted = self.engine().rows(query).await;
+        self.engine().drop_view(&view).await;
+        let cell = counted?.into_iter().flatten().next();
+        Ok(cell.and_then(|cell| cell.as_u64()).unwrap_or(0))
+    }
+
+    async fn act(&self, action: &Action) -> Result<()> {
+        let engine = self.engine();
+        match action {
+            Action::Save(rows, save) => engine.run(Relation::clone(rows).save(save.clone())).await,
+            Action::Merge {
+                target,
+                view,
+                columns,
+                keys,
+            } => merge::merge(engine, target, view, columns, keys).await,
+        }
+    }
+
+    /// Writes to a table that is there until there is a commit: where another writer came first, again, with growing,
+    /// random pauses.
+    async fn committed(&self, table: &Table, action: &Action) -> Result<Written> {
+        self.phase("writing").await;
+        let path = &table.location;
+        let delta = table.format == "delta";
+        let before = if delta {
+            commit::newest(path).await?
+        } else {
+            None
+        };
+        let mut pause = Pause::default();
+        loop {
+            let done = self.act(action).await;
+            // What the log has is true, whatever the engine said.
+            let found = if delta {
+                commit::of(path, before, &self.mark()).await?
+            } else {
+                None
+            };
+            match (done, found) {
+                (_, Some(commit)) => return Ok(self.written(table, commit, false)),
+                (Ok(()), None) => {
+                    // Of no rows the engine makes no commit.
+                    let version = if delta {
+                        commit::newest(path).await?
+                    } else {
+                        None
+                    };
+                    let commit = Commit {
+                        version: version.unwrap_or(0),
+                        rows: 0,
+                    };
+                    return Ok(self.written(table, commit, false));
+                }
+                (Err(e), None) if !is_conflict(&e) => return Err(e),
+                (Err(e), None) => {
+                    if !pause.next(self.engine()).await? {
+                        return Err(e.retry(Retry::Now).hint(
+                            "Others write this table all the time; call write_table again. Nothing was written.",
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    fn written(&self, table: &Table, commit: Commit, created: bool) -> Written {
+        let delta = table.format == "delta";
+        Written {
+            table: table.name.clone(),
+            rows: commit.rows,
+            mode: self.write.mode,
+            format: table.format.clone(),
+            version: delta.then_some(commit.version),
+            location: Some(table.location.display().to_string()),
+            created,
+        }
+    }
+}
+
+/// The table's commits are files alone: the catalogue has no part in them.
+fn by_path(table: &Table) -> bool {
+    table.format == "delta" && !table.catalog_managed
+}
+
+fn text_of(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Error::new(
+            Code::ConfigurationInvalid,
+            "the data directory's path is not UTF-8",
+        )
+        .hint("Set SPARKLEASE_DATA_DIR to a folder whose path is UTF-8.")
+    })
+}
+
+fn empty(fields: &[Field]) -> Vec<arrow_array::ArrayRef> {
+    fields
+        .iter()
+        .map(|f| arrow_array::new_empty_array(&f.data_type.arrow()))
+        .collect()
+}
+
+fn taken(table: &Table) -> Error {
+    Error::new(Code::AlreadyExists, format!("the table {} is there", table.name)).hint(
+        "Pass mode=\"append\" to add rows, mode=\"overwrite\" to replace them, mode=\"merge\" with keys, or another name; nothing was written.",
+    )
+}
+
+fn no_database(name: &str, databases: &[String]) -> Error {
+    let near = databases
+        .iter()
+        .map(|d| (strsim::jaro_winkler(d, name), d))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let near = near.map_or(String::new(), |(_, d)| format!("; did you mean {d}?"));
+    Error::new(Code::NotFound, format!("there is no database {name}{near}")).hint(format!(
+        "Call run_sql(sql=\"create database {}\") first; nothing was written.",
+        quote(name).replace('"', "\\\"")
+    ))
+}

@@ -1,0 +1,314 @@
+//! Where the rows of a write come from, as a relation of the engine with known columns.
+
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+use tempfile::TempDir;
+
+use super::check::same;
+use super::check::{self, Problems};
+use super::commit::blocking;
+use super::engine::{Engine, cancelled};
+use super::rows::{self, Rows};
+use super::{file, variable};
+use crate::model::{Code, Error, Result};
+use crate::platform::Source;
+use crate::platform::local::run::file_format;
+use crate::platform::local::session::Live;
+use crate::platform::local::{missing, paths, rewrite};
+use crate::spark_connect::{Field, FileFormat, Output, Relation, Type};
+
+/// Rows of the engine, and what must be there as long as they are read.
+pub(super) struct Ready {
+    pub(super) relation: Relation,
+    /// Its columns.
+    pub(super) fields: Vec<Field>,
+    /// Temp views that go when the write is done.
+    pub(super) views: Vec<String>,
+    /// Rows that we put aside as a file.
+    pub(super) aside: Option<TempDir>,
+}
+
+impl Ready {
+    fn new(relation: Relation, fields: Vec<Field>) -> Self {
+        Self {
+            relation,
+            fields,
+            views: Vec::new(),
+            aside: None,
+        }
+    }
+}
+
+/// What the columns are to be.
+pub(super) struct Wanted<'a> {
+    /// As the caller says, all of them.
+    pub(super) schema: Option<&'a [Field]>,
+    /// As the table has them that the rows go to: how text is read.
+    pub(super) table: Option<&'a [Field]>,
+}
+
+impl Wanted<'_> {
+    fn known(&self, name: &str) -> Option<Field> {
+        let fields = self.schema.or(self.table)?;
+        // A row's own NULL is told by row and column; a table's is the engine's to refuse.
+        let mut field = check::find(fields, name)?.clone();
+        field.nullable |= self.schema.is_none();
+        Some(field)
+    }
+}
+
+/// Makes the source a relation.
+///
+/// # Errors
+/// `invalid_argument`, `not_found`, `statement_failed`.
+pub(super) async fn ready(
+    live: &Live,
+    engine: Engine<'_>,
+    source: &Source,
+    wanted: &Wanted<'_>,
+    folder: &Path,
+    mark: &str,
+) -> Result<Ready> {
+    match source {
+        Source::Sql(text) => {
+            missing::check(paths::path_relations(text), folder).await?;
+            let rewrite::Rewritten::Sql(text) = rewrite::rewrite(text)? else {
+                return Err(Error::new(Code::InvalidArgument, "sql is no query"));
+            };
+            let relation = Relation::sql_positional(&text, &[])?;
+            engine_typed(engine, relation, wanted).await
+        }
+        Source::Rows { columns, rows } => {
+            let rows = Rows {
+                columns,
+                rows,
+                first: 0,
+            };
+            check_schema_names(wanted, columns)?;
+            let beside = |e| beside_unknown(e, wanted, columns);
+            let fields = rows.fields(|name| wanted.known(name)).map_err(beside)?;
+            let zone = zone(engine, &fields).await?;
+            let batch = rows.batch(&fields, &zone).map_err(beside)?;
+            Ok(Ready::new(Relation::local(rows::stream(&batch)?), fields))
+        }
+        Source::File(path) => from_file(live, engine, path, wanted).await,
+        Source::Variable(name) => {
+            let view = format!("{mark}_variable");
+            variable::to_view(live, engine.cancel, name, &view).await?;
+            let relation = Relation::table(&view);
+            let mut ready = match engine_typed(engine, relation, wanted).await {
+                Ok(ready) => ready,
+                Err(e) => {
+                    engine.drop_view(&view).await;
+                    return Err(e);
+                }
+            };
+            ready.views.push(view);
+            Ok(ready)
+        }
+    }
+}
+
+/// Rows whose types are the engine's, cast to a schema where one is wanted.
+async fn engine_typed(
+    engine: Engine<'_>,
+    relation: Relation,
+    wanted: &Wanted<'_>,
+) -> Result<Ready> {
+    let fields = engine.schema(&relation).await?;
+    let Some(schema) = wanted.schema else {
+        return Ok(Ready::new(relation, fields));
+    };
+    let mut problems = Problems::default();
+    check::check_source(&fields, &mut problems);
+    let outputs = check::into_schema(schema, &fields, &mut problems);
+    problems.finish()?;
+    Ok(Ready::new(relation.select(&outputs), schema.to_vec()))
+}
+
+async fn from_file(
+    live: &Live,
+    engine: Engine<'_>,
+    path: &Path,
+    wanted: &Wanted<'_>,
+) -> Result<Ready> {
+    let format = file_format(path)?;
+    let looked = {
+        let path = path.to_owned();
+        let looking = blocking(move || file::look(&path, format));
+        engine.or_cancelled(looking).await?
+    };
+    check_names(&looked.columns)?;
+    let text = format != FileFormat::Parquet;
+    if text {
+        check_schema_names(wanted, &looked.columns)?;
+    }
+    let known: Option<Vec<Field>> = looked.columns.iter().map(|c| wanted.known(c)).collect();
+    if let Some(fields) = known.filter(|fields| text && !fields.is_empty()) {
+        return put_aside(live, engine, path, format, fields).await;
+    }
+    let relation = Relation::file(path, format)?;
+    let mut ready = engine_typed(engine, relation, wanted)
+        .await
+        .map_err(|e| by_schema(e, text))?;
+    if text && wanted.schema.is_none() {
+        untyped_as_text(&mut ready);
+    }
+    Ok(ready)
+}
+
+/// Rows by our own reading: the engine makes NULL of what it cannot read.
+async fn put_aside(
+    live: &Live,
+    engine: Engine<'_>,
+    path: &Path,
+    format: FileFormat,
+    fields: Vec<Field>,
+) -> Result<Ready> {
+    let zone = zone(engine, &fields).await?;
+    let aside = live.scratch_folder()?;
+    let target: PathBuf = aside.path().join("rows.parquet");
+    let relation = {
+        let (path, fields, target) = (path.to_owned(), fields.clone(), target.clone());
+        let converting = blocking(move || {
+            let to = std::fs::File::create(&target).map_err(|e| {
+                Error::new(
+                    Code::StatementFailed,
+                    format!("rows cannot be put aside: {e}"),
+                )
+            })?;
+            file::convert(&path, format, &fields, &zone, to)
+        });
+        engine.or_cancelled(converting).await?;
+        Relation::file(&aside.path().join("rows.parquet"), FileFormat::Parquet)?
+    };
+    // The engine takes an instant that was written as such for what a clock shows, in some versions of Parquet.
+    let found = engine.schema(&relation).await?;
+    let outputs: Vec<Output> = fields
+        .iter()
+        .map(|field| Output {
+            name: field.name.clone(),
+            from: Some(field.name.clone()),
+            cast: check::find(&found, &field.name)
+                .is_some_and(|f| f.data_type != field.data_type)
+                .then(|| field.data_type.clone()),
+        })
+        .collect();
+    let mut ready = Ready::new(relation.select(&outputs), fields);
+    ready.aside = Some(aside);
+    Ok(ready)
+}
+
+/// A column in which a text file has nothing.
+fn untyped_as_text(ready: &mut Ready) {
+    let untyped = |kind: &Type| kind.holds(&|part| *part == Type::Void);
+    if !ready.fields.iter().any(|f| untyped(&f.data_type)) {
+        return;
+    }
+    for field in &mut ready.fields {
+        field.data_type = typed(&field.data_type);
+    }
+    let outputs: Vec<Output> = ready
+        .fields
+        .iter()
+        .map(|f| Output {
+            name: f.name.clone(),
+            from: Some(f.name.clone()),
+            cast: Some(f.data_type.clone()),
+        })
+        .collect();
+    ready.relation = ready.relation.clone().select(&outputs);
+}
+
+/// The same with text for what holds NULL alone.
+fn typed(kind: &Type) -> Type {
+    match kind {
+        Type::Void => Type::String,
+        Type::Array(item) => Type::Array(Box::new(typed(item))),
+        Type::Map(key, value) => Type::Map(Box::new(typed(key)), Box::new(typed(value))),
+        Type::Struct(fields) => Type::Struct(
+            fields
+                .iter()
+                .map(|f| Field::new(&f.name, typed(&f.data_type)))
+                .collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
+/// An error of values, with the columns that the table does not have.
+fn beside_unknown(error: Error, wanted: &Wanted<'_>, columns: &[String]) -> Error {
+    let (Some(table), None) = (wanted.table, wanted.schema) else {
+        return error;
+    };
+    let unknown: Vec<&str> = columns
+        .iter()
+        .filter(|name| check::find(table, name).is_none())
+        .map(String::as_str)
+        .collect();
+    if unknown.is_empty() {
+        return error;
+    }
+    let text = format!(
+        "{}; not in the table: {}",
+        error.message(),
+        unknown.join(", ")
+    );
+    Error::new(error.code(), text).hint(error.hint_text().to_owned())
+}
+
+/// Names that stand twice, or none at all.
+fn check_names(columns: &[String]) -> Result<()> {
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|name| Field::new(name, Type::String))
+        .collect();
+    let mut problems = Problems::default();
+    check::check_source(&fields, &mut problems);
+    problems.finish()
+}
+
+/// A schema names the source's columns, all of them and no other.
+fn check_schema_names(wanted: &Wanted<'_>, columns: &[String]) -> Result<()> {
+    let Some(schema) = wanted.schema else {
+        return Ok(());
+    };
+    let mut problems = Problems::default();
+    for name in columns
+        .iter()
+        .filter(|name| check::find(schema, name).is_none())
+    {
+        problems.add(format!("schema: it lacks the source's column {name}"));
+    }
+    for field in schema {
+        if !columns.iter().any(|name| same(name, &field.name)) {
+            problems.add(format!("schema: the source has no column {}", field.name));
+        }
+    }
+    problems.finish()
+}
+
+/// The zone in which a timestamp without an offset is meant.
+async fn zone(engine: Engine<'_>, fields: &[Field]) -> Result<TimeZone> {
+    let instant = |f: &Field| f.data_type.holds(&|part| *part == Type::Timestamp);
+    if !fields.iter().any(instant) {
+        return Ok(TimeZone::UTC);
+    }
+    let key = "spark.sql.session.timeZone";
+    let name = engine.or_cancelled(engine.spark.get_config(key)).await?;
+    Ok(name
+        .and_then(|name| TimeZone::get(&name).ok())
+        .unwrap_or(TimeZone::UTC))
+}
+
+/// The engine looks at the first rows of a text file only.
+fn by_schema(error: Error, text: bool) -> Error {
+    if text && error.code() == Code::StatementFailed {
+        return error.hint("Say the columns' types: schema=\"id bigint, price decimal(10,2)\"; then each wrong value is named by row and column.");
+    }
+    if error.code() == Code::Cancelled {
+        return cancelled();
+    }
+    error
+}

@@ -1,0 +1,98 @@
+//! A variable of a named session as a temp view: a Spark or a pandas frame, by the session's own Python.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::engine::cancelled;
+use crate::model::{Code, Error, Result};
+use crate::platform::local::session::Live;
+use crate::python::{Cell, CellEvent, Status, View, lost};
+
+/// Between two interrupts of a conversion that goes on.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The class of the harness's error for a name that is no frame.
+const NO_FRAME: &str = "NoFrameError";
+
+/// Makes the variable `name` the temp view `view`.
+///
+/// # Errors
+/// `not_found` where there is no such variable, with the frames that there are; `invalid_argument` for one that is no
+/// frame; `statement_failed` for a frame that makes no table.
+pub(super) async fn to_view(
+    live: &Live,
+    cancel: &CancellationToken,
+    name: &str,
+    view: &str,
+) -> Result<()> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(cancelled()),
+        ready = live.worker.ready() => ready?,
+    }
+    let cell = Cell {
+        code: String::new(),
+        spark_session: live.spark.session_id().to_owned(),
+        keep_namespace: true,
+        max_rows: 0,
+        max_bytes: 0,
+        view: Some(View {
+            variable: name.to_owned(),
+            name: view.to_owned(),
+        }),
+    };
+    let mut events = live.worker.run(&cell).await?;
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = asked_again(cancel) => {
+                live.worker.interrupt();
+                let _ = live.spark.interrupt_all().await;
+                continue;
+            }
+        };
+        match event {
+            Some(CellEvent::Answer(envelope)) => {
+                let status = envelope.status;
+                let (_, error) = envelope.into_events();
+                return match (status, error) {
+                    (Status::Ok, _) => Ok(()),
+                    _ if cancel.is_cancelled() => Err(cancelled()),
+                    (_, Some(e)) => Err(in_our_words(e, name)),
+                    (_, None) => Err(Error::internal("the variable failed without a word why")),
+                };
+            }
+            Some(CellEvent::Exited(exit)) => return Err(lost(&exit)),
+            Some(CellEvent::Broken(e)) => return Err(e),
+            Some(CellEvent::Started | CellEvent::Text(..)) => {}
+            None => return Err(Error::internal("the worker's answer was lost")),
+        }
+    }
+}
+
+async fn asked_again(cancel: &CancellationToken) {
+    if cancel.is_cancelled() {
+        tokio::time::sleep(ASK_AGAIN).await;
+    } else {
+        cancel.cancelled().await;
+    }
+}
+
+fn in_our_words(error: Error, name: &str) -> Error {
+    let class = error
+        .details_ref()
+        .and_then(|details| details.error_class.clone());
+    let message = error.message().to_owned();
+    if class.is_some_and(|class| class.ends_with(NO_FRAME)) {
+        let told = message.split_once(": ").map_or("", |(_, told)| told);
+        return Error::new(Code::NotFound, told.to_owned()).hint(
+            "Pass the name of a Spark or pandas frame that run_pyspark has made in this session; nothing was written.",
+        );
+    }
+    Error::new(
+        Code::StatementFailed,
+        format!("the frame {name} makes no table: {message}"),
+    )
+    .hint("Cast its columns in run_pyspark, or make it a Spark frame there; nothing was written.")
+}
