@@ -20,6 +20,7 @@ mod sql;
 mod tables;
 mod tour;
 mod words;
+mod write;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -79,6 +80,8 @@ enum Command {
     Mcp(mcp::Args),
     /// Run one SQL statement and print its rows.
     Sql(sql::Args),
+    /// Write a table from a file or a query.
+    Write(write::Args),
     /// Run a Python file, or stdin, with `spark` ready.
     Run(run::Args),
     /// List the tables of a target's catalogue.
@@ -209,6 +212,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<ExitCode> {
             mcp::run(args, context).await
         }
         Command::Sql(args) => sql::run(args, context).await,
+        Command::Write(args) => write::run(args, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Tables(args) => tables::run(args, context).await,
         Command::Sessions(args) => sessions::run(args, context),

@@ -56,6 +56,54 @@ pub(super) fn rows(shot: &Shot<'_>, view: &StatementView, format: RowFormat) -> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a write did.
+///
+/// # Errors
+/// The statement's own.
+pub(super) fn written(shot: &Shot<'_>, view: &StatementView) -> Result<ExitCode> {
+    warnings(shot, view)?;
+    if let Some(error) = &view.error {
+        return Err(error.clone());
+    }
+    let Some(written) = &view.written else {
+        return Err(Error::internal("the write does not say what it wrote"));
+    };
+    if shot.output.is_json() {
+        let mut fields = Map::new();
+        let told = json!({
+            "table": written.table.to_string(),
+            "rows": written.rows,
+            "mode": written.mode,
+            "format": written.format,
+            "version": written.version,
+            "location": written.location,
+            "created": written.created,
+        });
+        fields.insert("written".to_owned(), told);
+        facts(&mut fields, view);
+        shot.output
+            .exact(&shot.app.gate().document(&Value::Object(fields)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let how = match written.created {
+        true => "new table",
+        false => written.mode.as_word(),
+    };
+    let version = match written.version {
+        Some(version) => format!(", version {version}"),
+        None => String::new(),
+    };
+    shot.output.text(&format!(
+        "{} rows written to {} ({how}{version})\n",
+        written.rows, written.table
+    ))?;
+    let location = written.location.as_ref();
+    if let Some(location) = location.filter(|_| shot.output.on_terminal()) {
+        shot.output.note(&format!("its files are in {location}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// What Python gave besides its output: tables, the last value, figures.
 ///
 /// # Errors

@@ -57,6 +57,7 @@ fn without_a_command_a_terminal_gets_help() {
                    PySpark, clean up
       mcp          Serve MCP on stdin and stdout; this is what assistants start
       sql          Run one SQL statement and print its rows
+      write        Write a table from a file or a query
       run          Run a Python file, or stdin, with `spark` ready
       tables       List the tables of a target's catalogue
       sessions     List the sessions that are open now, of every sparklease of this user

@@ -88,6 +88,9 @@ impl Prepared<'_> {
         self.show_further(budget / 3, &for_further, &mut draft, &mut notes);
         self.warn(for_warnings, &mut draft, &mut body, &mut notes);
 
+        if let Some(written) = &self.written {
+            draft.head.push(written.line.clone());
+        }
         let status = self.status_words();
         match draft.head.first_mut() {
             Some(line) => line.push_str(&format!(" | {status}")),
@@ -254,6 +257,9 @@ impl Prepared<'_> {
         }
         if let Some(truncated) = body.truncated {
             put("truncated", json!(truncated));
+        }
+        if let Some(written) = &self.written {
+            put("written", written.fields.clone());
         }
         if self.limits.structured_copy {
             put("text", json!(text));

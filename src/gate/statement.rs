@@ -1,16 +1,21 @@
 //! A statement as its caller sees it: status, rows, output, value, further tables, warnings, figures, and how to go
 //! on. How that is made to fit is in `compose.rs`, how rows are written in `render.rs`, failures are in `error.rs`.
 
+use serde_json::{Map, Value, json};
+
 use super::answer::{Answer, Ask, fitting};
 use super::clean;
 use super::error;
 use super::limit::{Limits, shortened};
 use super::redact::{Redacted, Redaction, Redactor, add_counts};
 use super::render::Table;
-use crate::model::{Error, Image, Page, StatementState, StatementView};
+use crate::model::{Error, Image, Page, StatementState, StatementView, Written};
 
 /// The longest name, phase or engine in a line of ours, in characters.
 const WORDS_CHARS: usize = 160;
+
+/// The longest name or place of a table that was written, in characters: two names of 255 bytes, a deep folder.
+const PATH_CHARS: usize = 600;
 
 /// The longest warning, in characters.
 const WARNING_CHARS: usize = 500;
@@ -31,6 +36,7 @@ pub(super) struct Prepared<'v> {
     pub(super) session: Option<String>,
     pub(super) engine: String,
     pub(super) phase: Option<String>,
+    pub(super) written: Option<Told>,
     pub(super) table: Option<(&'v Page, Table)>,
     pub(super) further: Vec<Table>,
     pub(super) output: String,
@@ -40,6 +46,51 @@ pub(super) struct Prepared<'v> {
     pub(super) images: Vec<Image>,
     pub(super) notes: Vec<String>,
     pub(super) counts: Vec<Redaction>,
+}
+
+/// What a write did: one line, and the same as fields.
+pub(super) struct Told {
+    pub(super) line: String,
+    pub(super) fields: Value,
+}
+
+impl Told {
+    /// `words` redacts and shortens what came from outside.
+    fn new(written: &Written, mut words: impl FnMut(&str) -> String) -> Self {
+        let table = words(&written.table.to_string());
+        let format = words(&written.format);
+        let location = written.location.as_deref().map(&mut words);
+        let mode = written.mode.as_word();
+        let rows = written.rows;
+        let plural = if rows == 1 { "row" } else { "rows" };
+        // "error" as a word for a write that went well would only alarm.
+        let how = if written.created { "new table" } else { mode };
+        let mut line = format!("# written: {rows} {plural} to {table} ({how}, {format}");
+        if let Some(version) = written.version {
+            line.push_str(&format!(" version {version}"));
+        }
+        line.push(')');
+        if let Some(location) = &location {
+            line.push_str(&format!(" in {location}"));
+        }
+        let mut fields = Map::new();
+        let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+        put("table", json!(table));
+        put("rows", json!(rows));
+        put("mode", json!(mode));
+        put("format", json!(format));
+        if let Some(version) = written.version {
+            put("version", json!(version));
+        }
+        if let Some(location) = location {
+            put("location", json!(location));
+        }
+        put("created", json!(written.created));
+        Self {
+            line,
+            fields: Value::Object(fields),
+        }
+    }
 }
 
 /// The answer for `view`.
@@ -95,6 +146,12 @@ impl<'v> Prepared<'v> {
                 Some(part) => format!("{phase} ({:.0} %)", part.clamp(0.0, 1.0) * 100.0),
                 None => phase,
             }
+        });
+        let written = view.written.as_ref();
+        let written = written.map(|written| {
+            Told::new(written, |text| {
+                shortened(clean::line(&count(redactor.redact(text))), PATH_CHARS)
+            })
         });
         let (output, output_held) = if view.state.is_final() {
             (redactor.redact(&view.output), 0)
@@ -158,6 +215,7 @@ impl<'v> Prepared<'v> {
             session,
             engine,
             phase,
+            written,
             table,
             further,
             output,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::{
     Batch, Code, Column, Details, Format, Image, Page, Progress, Retry, SessionId, SessionName,
-    SessionPhase, StatementState, TargetName,
+    SessionPhase, StatementState, TableName, TargetName, WriteMode, Written,
 };
 
 const FAKE: &str = "clearly-fake-secret-0815";

@@ -27,7 +27,7 @@ use crate::service::Service;
 
 /// What every client is told once. Short: order of tools, limits, what is not obvious.
 const INSTRUCTIONS: &str = "Runs Spark SQL and PySpark on leased sessions that are deleted afterwards. \
-Find tables with list_tables. Start with query_sql for anything that reads (local CSV, JSON-lines and Parquet files by its files argument); run_sql for DDL and DML; run_pyspark for Python. \
+Find tables with list_tables. Start with query_sql for anything that reads (local CSV, JSON-lines and Parquet files by its files argument); run_sql for DDL and DML; run_pyspark for Python; write_table for tables from rows, files, queries or frames. \
 Without session, Python starts in a fresh namespace; open_session keeps variables and temp views between calls. \
 A call that takes longer than wait_s returns a statement id: continue with get_statement, stop with cancel_statement. \
 Results are cut at max_rows and 24 KB and say so: aggregate or filter in Spark rather than paging through rows. \

@@ -6,6 +6,7 @@ mod results;
 mod sessions;
 mod statements;
 mod tables;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::drive::Waits;
 use self::statements::{Phase, Record, Statements};
+pub(crate) use self::write::{WriteCall, WriteSource, table_name};
 use crate::lease::LeaseHandle;
 use crate::model::{
     Code, Details, Error, OwnerId, Progress, Result, SessionName, StatementId, StatementState,

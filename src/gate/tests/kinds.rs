@@ -294,3 +294,30 @@ fn sessions_and_what_they_cost() {
     assert!(answer.bytes() <= 24 * 1024, "{}", answer.bytes());
     assert!(answer.text().contains("more sessions are left out"));
 }
+
+#[test]
+fn a_write_says_what_was_written_and_hides_secrets_in_names() {
+    let mut view = view(StatementState::Succeeded);
+    view.written = Some(Written {
+        table: TableName::new("sales", "my orders"),
+        rows: 3,
+        mode: WriteMode::Merge,
+        format: "delta".to_owned(),
+        version: Some(4),
+        location: Some(format!("/data/{FAKE}/orders")),
+        created: false,
+    });
+    let answer = plain().statement(&view, &Ask::default());
+    assert!(!answer.text().contains(FAKE), "{}", answer.text());
+    assert!(!answer.structured().to_string().contains(FAKE));
+    let line = answer.text().lines().next().unwrap();
+    let start =
+        "# written: 3 rows to sales.`my orders` (merge, delta version 4) in /data/«redacted:";
+    assert!(line.starts_with(start), "{line}");
+    let written = &answer.structured()["written"];
+    assert_eq!(written["table"], "sales.`my orders`");
+    assert_eq!(written["rows"], 3);
+    assert_eq!(written["mode"], "merge");
+    assert_eq!(written["version"], 4);
+    assert_eq!(written["created"], false);
+}

@@ -44,16 +44,31 @@ impl<'a> Args<'a> {
     }
 
     /// An argument that is there and not null.
-    fn take(&mut self, name: &'static str) -> Option<Value> {
+    pub(super) fn take(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.given.remove(name).filter(|value| !value.is_null())
     }
 
-    fn problem(&mut self, text: impl Into<String>) {
+    pub(super) fn problem(&mut self, text: impl Into<String>) {
         self.problems.push(text.into());
     }
 
-    fn string(&mut self, name: &'static str) -> Option<String> {
+    /// Something is wrong already.
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
+    /// Something is wrong with this argument already.
+    pub(super) fn complained(&self, name: &str) -> bool {
+        self.problems.iter().any(|text| text.starts_with(name))
+    }
+
+    /// Whether an argument is there and not null.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.given.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    pub(super) fn string(&mut self, name: &'static str) -> Option<String> {
         match self.take(name)? {
             Value::String(text) => Some(text),
             other => {
@@ -370,7 +385,7 @@ fn whole(float: f64) -> Option<u64> {
     (float <= 9_007_199_254_740_992.0).then_some(float as u64)
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -382,7 +397,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// A wrong value as it is shown back.
-fn short(value: &Value) -> String {
+pub(super) fn short(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -5,6 +5,7 @@ mod schema;
 mod sessions;
 mod statements;
 mod tables;
+mod write;
 
 use rmcp::RoleServer;
 use rmcp::model::{Tool, ToolAnnotations};
@@ -55,7 +56,7 @@ enum Kind {
 }
 
 /// In the order of the list: what most calls are, first.
-static TOOLS: [Spec; 9] = [
+static TOOLS: [Spec; 10] = [
     Spec {
         name: "query_sql",
         title: "Query with Spark SQL",
@@ -83,6 +84,13 @@ static TOOLS: [Spec; 9] = [
         description: "Tables of the catalogue and temp views of a session: names first; detail adds columns, or stats: columns, rows, bytes, partitions. pattern with * compares names (sales.*, *orders*); a word searches names, columns and comments.",
         kind: Kind::Reads,
         schema: schema::list_tables,
+    },
+    Spec {
+        name: "write_table",
+        title: "Write a table",
+        description: "Writes rows to a Delta table, all of them or none: from exactly one of sql (a query), rows, file (local CSV with header, JSON lines or Parquet) or variable (a Spark or pandas frame of session). Columns are checked before; the answer has rows written, version and location.",
+        kind: Kind::Changes,
+        schema: schema::write_table,
     },
     Spec {
         name: "get_statement",
@@ -175,6 +183,7 @@ pub(super) async fn call(
         "run_sql" => statements::sql(server, args, context, false).await,
         "run_pyspark" => statements::python(server, args, context).await,
         "list_tables" => tables::list(server, args).await,
+        "write_table" => write::table(server, args, context).await,
         "get_statement" => statements::get(server, args, context).await,
         "cancel_statement" => statements::cancel(server, args, context).await,
         "open_session" => sessions::open(server, args, context).await,

@@ -89,6 +89,28 @@ pub(super) fn list_tables() -> Map<String, Value> {
     )
 }
 
+pub(super) fn write_table() -> Map<String, Value> {
+    let names = |description: &str| json!({"type": "array", "items": {"type": "string"}, "description": description});
+    object(
+        &json!({
+            "table": {"type": "string", "description": "t or db.t"},
+            "mode": {"type": "string", "enum": ["error", "append", "overwrite", "merge"], "description": "error: a new table only; merge: replaces rows of equal keys, adds the others."},
+            "sql": {"type": "string"},
+            "rows": {"anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "object"}], "description": "[{column: value}] or {columns, rows}"},
+            "file": {"type": "string"},
+            "variable": {"type": "string"},
+            "schema": {"type": "string", "description": "id bigint, price decimal(10,2)"},
+            "keys": names("For merge."),
+            "partition_by": names("For a new table."),
+            "target": target(),
+            "session": session(),
+            "timeout_s": timeout(),
+            "wait_s": wait(),
+        }),
+        &["table", "mode"],
+    )
+}
+
 pub(super) fn get_statement() -> Map<String, Value> {
     object(
         &json!({

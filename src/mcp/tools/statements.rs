@@ -15,13 +15,22 @@ use crate::platform::CANCEL_BOUND;
 use crate::service::{SqlCall, Waiting};
 
 /// How a call wants its answer.
-struct Wish {
+pub(super) struct Wish {
     wait: Duration,
     offset: u64,
     ask: Ask,
 }
 
 impl Wish {
+    /// For an answer without rows.
+    pub(super) fn plain(args: &mut Args<'_>, server: &Server) -> Self {
+        Self {
+            wait: args.wait(server.defaults.wait_s),
+            offset: 0,
+            ask: Ask::default(),
+        }
+    }
+
     fn read(args: &mut Args<'_>, server: &Server) -> Self {
         Self {
             wait: args.wait(server.defaults.wait_s),
@@ -140,7 +149,7 @@ pub(super) async fn cancel(
 }
 
 /// Waits for a statement that this call has started. The client's cancel cancels it.
-async fn wait(
+pub(super) async fn wait(
     server: &Server,
     mut waiting: Waiting,
     wish: Wish,

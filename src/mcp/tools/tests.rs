@@ -35,6 +35,9 @@ fn the_list_costs_at_most_2500_tokens_of_a_client_s_context() {
     let tables = find("list_tables", true).unwrap().definition();
     let tables = count(&serde_json::to_string(&tables).unwrap());
     assert!(tables <= 320, "list_tables has {tables} tokens");
+    let write = find("write_table", true).unwrap().definition();
+    let write = count(&serde_json::to_string(&write).unwrap());
+    assert!(write <= 480, "write_table has {write} tokens");
     let figure = format!("the tool list has {tokens} tokens (o200k)\n");
     std::io::Write::write_all(&mut std::io::stderr(), figure.as_bytes()).unwrap();
     assert!(tokens <= 2_500, "{figure}");
