@@ -7,6 +7,20 @@ COLUMN = {
     "required": ["name", "type"],
     "additionalProperties": False,
 }
+WRITTEN = {
+    "type": "object",
+    "properties": {
+        "table": {"type": "string"},
+        "rows": {"type": "integer", "minimum": 0},
+        "mode": {"enum": ["error", "append", "overwrite", "merge"]},
+        "format": {"type": "string"},
+        "version": {"type": "integer", "minimum": 0},
+        "location": {"type": "string"},
+        "created": {"type": "boolean"},
+    },
+    "required": ["table", "rows", "mode", "format", "created"],
+    "additionalProperties": False,
+}
 STATEMENT = {
     "type": "object",
     "properties": {
@@ -21,6 +35,7 @@ STATEMENT = {
         "text": {"type": "string"},
         "redactions": {"type": "integer", "minimum": 0},
         "warnings": {"type": "array", "items": {"type": "string"}},
+        "written": WRITTEN,
         "next": {"type": "string"},
     },
     "required": ["status", "statement", "target", "elapsed_s"],

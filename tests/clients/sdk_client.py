@@ -47,6 +47,7 @@ TOOLS = (
     "run_sql",
     "run_pyspark",
     "list_tables",
+    "write_table",
     "get_statement",
     "cancel_statement",
     "open_session",
@@ -54,7 +55,7 @@ TOOLS = (
     "close_session",
 )
 READS = {"query_sql", "list_tables", "get_statement", "list_sessions"}
-CHANGES = {"run_sql", "run_pyspark"}
+CHANGES = {"run_sql", "run_pyspark", "write_table"}
 IDEMPOTENT = READS | {"cancel_statement", "close_session"}
 
 failed = 0
@@ -288,6 +289,24 @@ class Driver:
         same(closed["session"], "shared")
         failure = await self.fails("run_pyspark", "session_lost", code="kept", session="shared")
         has(failure["hint"], "open_session")
+
+    async def write_table_says_what_it_wrote_or_writes_nothing(self) -> None:
+        inside, outside = self.roots
+        table = {"table": "sdk orders"}
+        rows = [{"id": 1, "note": "a"}, {"id": 2, "note": None}]
+        found, text = await self.statement("write_table", mode="error", rows=rows, **table)
+        written = found["written"]
+        same((written["rows"], written["created"], written["format"]), (2, True, "delta"))
+        has(text, "2 rows", "new table")
+        more = {"rows": {"columns": ["ID"], "rows": [[2], [3]]}, "keys": ["id"]}
+        found, _ = await self.statement("write_table", mode="merge", **more, **table)
+        same((found["written"]["mode"], found["written"]["version"]), ("merge", written["version"] + 1))
+        failure = await self.fails(
+            "write_table", "invalid_argument", mode="appned", file=str(outside / "orders.csv"), **table
+        )
+        has(failure["message"], "did you mean append?", "outside the allowed folders")
+        await self.fails("write_table", "already_exists", mode="error", rows=rows, **table)
+        await self.statement("write_table", mode="overwrite", file=str(inside / "orders.csv"), **table)
 
     async def run_pyspark_returns_text_rows_and_figures(self) -> None:
         code = "print('said')\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nspark.range(3).toDF('id')"

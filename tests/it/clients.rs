@@ -8,4 +8,5 @@
 
 mod inspector;
 mod install;
+mod reader;
 mod sdk;

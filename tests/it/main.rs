@@ -20,3 +20,4 @@ mod sessions;
 mod stdout;
 mod tables;
 mod vanish;
+mod write;

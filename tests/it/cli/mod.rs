@@ -6,6 +6,7 @@ mod settings;
 mod sql;
 mod tables;
 mod tour;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

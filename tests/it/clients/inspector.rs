@@ -135,6 +135,7 @@ fn lists_portable_tools(era: &str) {
             "run_sql",
             "run_pyspark",
             "list_tables",
+            "write_table",
             "get_statement",
             "cancel_statement",
             "open_session",

@@ -121,6 +121,7 @@ checks! {
     query_sql_refuses_what_writes
     query_sql_reads_files_of_allowed_folders_only
     run_sql_and_run_pyspark_share_a_named_session
+    write_table_says_what_it_wrote_or_writes_nothing
     run_pyspark_returns_text_rows_and_figures
     run_pyspark_starts_afresh_without_a_session
     a_failure_of_user_code_shows_the_users_lines
