@@ -25,14 +25,14 @@ pub(crate) struct Folders {
 }
 
 /// A child with a line-based dialogue.
-struct Dialogue {
+pub(crate) struct Dialogue {
     child: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Dialogue {
-    fn start(mut command: Command) -> Result<Self> {
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -46,13 +46,13 @@ impl Dialogue {
         })
     }
 
-    fn say(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn say(&mut self, line: &str) -> Result<()> {
         let input = self.input.as_mut().ok_or("no stdin")?;
         input.write_all(format!("{line}\n").as_bytes())?;
         Ok(input.flush()?)
     }
 
-    fn hear(&mut self) -> Result<String> {
+    pub(crate) fn hear(&mut self) -> Result<String> {
         Ok(self.output.next().ok_or("the process ended its output")??)
     }
 }
@@ -164,9 +164,9 @@ impl Server {
 /// How the reference is started: as our worker is, with the same interpreter and environment.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe {
-    python: String,
-    environment: BTreeMap<String, String>,
-    folder: PathBuf,
+    pub(crate) python: String,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) folder: PathBuf,
 }
 
 impl Recipe {

@@ -1,6 +1,7 @@
 //! What the local target costs, each figure beside a reference that is measured by turns in the same run.
 //!
-//! `cargo bench`, or `cargo bench --bench local -- 5` for 5 cold starts instead of 15. The engine is installed by the
+//! `cargo bench`, or `cargo bench --bench local -- 5` for 5 cold starts instead of 15, or `-- write` for the parts of
+//! that name alone (cold, warm, lease, idle, exit, write). The engine is installed by the
 //! binary itself, once, under the target folder. Nothing fails on a time; a wrong answer or a process that is left
 //! does. Linux only: the process table is read from /proc.
 
@@ -8,6 +9,7 @@ mod client;
 mod exit;
 mod measure;
 mod processes;
+mod write;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -53,16 +55,35 @@ fn main() -> Result<()> {
     };
     note("installing the engine if need be")?;
     let recipe = bench.recipe()?;
-    note("cold starts")?;
-    bench.cold(&recipe, cold_rounds)?;
-    note("warm queries")?;
-    bench.warm(&recipe)?;
-    note("leases with a spare")?;
-    bench.leases()?;
-    note("idle memory")?;
-    bench.idle()?;
-    note("the exit")?;
-    exit::measure(&mut bench.report)?;
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |name: &str| {
+        let named = asked.iter().any(|a| a.chars().all(char::is_alphabetic));
+        !named || asked.iter().any(|a| a == name)
+    };
+    if wanted("cold") {
+        note("cold starts")?;
+        bench.cold(&recipe, cold_rounds)?;
+    }
+    if wanted("warm") {
+        note("warm queries")?;
+        bench.warm(&recipe)?;
+    }
+    if wanted("lease") {
+        note("leases with a spare")?;
+        bench.leases()?;
+    }
+    if wanted("idle") {
+        note("idle memory")?;
+        bench.idle()?;
+    }
+    if wanted("exit") {
+        note("the exit")?;
+        exit::measure(&mut bench.report)?;
+    }
+    if wanted("write") {
+        note("writing a table")?;
+        bench.write(&recipe, base)?;
+    }
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_sparklease"))?.len();
     bench.report.goal(
         "5. release binary, stripped",
