@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Optional
 
 import sparklease_engine_paths as paths
+import sparklease_engine_tables as tables
 
 _BLANK = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.S)
 _DESCRIBE = re.compile(r"(?P<verb>DESCRIBE|DESC)\s+(?:TABLE\s+)?(?P<detail>(?:EXTENDED|FORMATTED)\s+)?", re.I)
@@ -134,7 +135,10 @@ def _sql(original: Any) -> Any:
                 self.conf.set(key, value)
             return self.createDataFrame([(key, value)], "key string, value string")
         _check(sqlQuery)
-        return original(self, rewrite(sqlQuery), args, **kwargs)
+        answer = sqlQuery if kwargs else tables.sql(self, sqlQuery, args)
+        if not isinstance(answer, str):
+            return answer
+        return original(self, rewrite(answer), args, **kwargs)
 
     return sql
 

@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 
 use crate::sys::files::create_private_folder;
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("cell.py", include_str!("cell.py")),
     ("engine_paths.py", include_str!("engine_paths.py")),
     ("engine_shims.py", include_str!("engine_shims.py")),
+    ("engine_tables.py", include_str!("engine_tables.py")),
     ("frames.py", include_str!("frames.py")),
     ("streams.py", include_str!("streams.py")),
     ("tables.py", include_str!("tables.py")),

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
@@ -52,6 +53,7 @@ enum Told {
     Ready,
     Failed { message: String },
     Started { nonce: String },
+    Asked { nonce: String, id: u64, body: Value },
 }
 
 pub(super) async fn read_text(
@@ -134,6 +136,10 @@ pub(super) async fn read_control(
                     .as_ref()
                     .filter(|r| r.nonce == nonce)
                     .map(|_| CellEvent::Started),
+                Ok(Told::Asked { nonce, id, body }) => running
+                    .as_ref()
+                    .filter(|r| r.nonce == nonce)
+                    .map(|_| CellEvent::Asked { id, body }),
                 Err(_) => Some(CellEvent::Broken(
                     Error::new(
                         Code::SessionLost,

@@ -1,7 +1,8 @@
 """The local worker: one Python process that hosts one Sail server and runs the user's Python beside it.
 
 Here: dying with the parent, the memory cap, the start order, the control channel, SIGINT. Not here: running
-a cell (cell.py), typed tables (values.py), what Sail answers differently from Spark (engine_shims.py).
+a cell (cell.py), typed tables (values.py), what Sail answers differently from Spark (engine_shims.py,
+engine_tables.py).
 
 Started as `python -u -I worker.py --tag TAG --parent PID --memory-bytes N`; descriptor 0 is the control
 channel (JSON lines, both directions), 1 and 2 are pipes that the parent drains: text output, never
@@ -14,6 +15,7 @@ import ctypes
 import fcntl
 import gc
 import importlib.util
+import itertools
 import json
 import os
 import queue
@@ -34,6 +36,7 @@ ORPHANED, START_FAILED, CHANNEL_LOST = 3, 4, 5
 PR_SET_PDEATHSIG = 1
 # Bound before user code can replace them.
 encode, decode = json.JSONEncoder().encode, json.JSONDecoder().decode
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _os_write, _os_set_blocking, _os_exit = os.write, os.set_blocking, os._exit
 # What nearly every cell needs; matplotlib (0.4 s) waits for the first cell that imports it.
 PRELOADED = (
@@ -100,6 +103,7 @@ class Channel:
         os.register_at_fork(after_in_child=self._socket.close)
         self._lock = threading.Lock()
         self.requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self.answers: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
 
     def send(self, **message: Any) -> None:
         """One JSON object on one line."""
@@ -126,7 +130,11 @@ class Channel:
                 _os_exit(0)
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                self.requests.put(decode(line.decode("utf-8")))
+                message = decode(line.decode("utf-8"))
+                if message["op"] != "answer":
+                    self.requests.put(message)
+                elif (waiting := self.answers.pop(message["id"], None)) is not None:
+                    waiting.put(message["answer"])
 
 
 def start_engine(channel: Channel) -> Any:
@@ -158,6 +166,32 @@ class Worker:
         self._session = cell.Session()
         self._streams = streams
         self._spark: Optional[Any] = None
+        # The cell whose asks are answered, and the process that may ask.
+        self._asking: Optional[str] = None
+        self._pid = os.getpid()
+        self._asks = itertools.count(1)
+
+    def ask(self, body: dict[str, Any]) -> Optional[dict[str, Any]]:
+        """What the parent answers to a cell's ask; None where it does not answer.
+
+        Waits as long as the cell may: a cancel interrupts it."""
+        nonce = self._asking
+        if nonce is None or os.getpid() != self._pid:
+            return None
+        if body["ask"] == "ready":
+            return {}
+        try:
+            # What the other side cannot read would end the session.
+            _compact(body).encode("utf-8")
+        except ValueError:
+            return None
+        number, waiting = next(self._asks), queue.SimpleQueue[dict[str, Any]]()
+        self._channel.answers[number] = waiting
+        try:
+            self._channel.send(event="asked", nonce=nonce, id=number, body=body)
+            return waiting.get()
+        finally:
+            self._channel.answers.pop(number, None)
 
     def on_interrupt(self, _signal: int, frame: Optional[types.FrameType]) -> None:
         """SIGINT: stops user code; between cells and while an answer is written it does nothing."""
@@ -175,7 +209,9 @@ class Worker:
     def _run(self, request: dict[str, Any]) -> None:
         nonce = request["nonce"]
         self._channel.send(nonce=nonce, event="started")
+        self._asking = nonce if request.get("answers") else None
         envelope = self._session.run(request, self._provide(request["spark_session"]), self._streams)
+        self._asking = None
         line = self._line(nonce, envelope)
         for descriptor in (1, 2):
             self._mark(descriptor, request["mark"])
@@ -235,6 +271,7 @@ def main() -> None:
         worker = Worker(channel, server.listening_address[1], load("cell"), streams.Streams())
         for name in PRELOADED:
             importlib.import_module(name)
+        load("engine_tables").install(worker.ask)
         load("engine_shims").install()
         cap_memory(options.memory_bytes)
     except BaseException as error:

@@ -105,6 +105,13 @@ pub(crate) enum CellEvent {
     Started,
     /// Output.
     Text(Stream, String),
+    /// Its code asks for something and waits; see [`Worker::answer`].
+    Asked {
+        /// Which ask of this worker.
+        id: u64,
+        /// What it asks.
+        body: serde_json::Value,
+    },
     /// Its end.
     Answer(Box<Envelope>),
     /// The process is gone.
@@ -307,6 +314,7 @@ impl Worker {
             "max_rows": cell.max_rows,
             "max_bytes": cell.max_bytes,
             "max_figures": MAX_FIGURES,
+            "answers": true,
         });
         if let (Some(view), Some(fields)) = (&cell.view, request.as_object_mut()) {
             let view = json!({"variable": view.variable, "name": view.name});
@@ -339,7 +347,11 @@ impl Worker {
                     () = both(&mut drains), if end.is_some() => break,
                     () = wait => break,
                     event = inner.recv() => match event {
-                        Some(event @ (CellEvent::Text(..) | CellEvent::Started)) => {
+                        Some(
+                            event @ (CellEvent::Text(..)
+                            | CellEvent::Started
+                            | CellEvent::Asked { .. }),
+                        ) => {
                             let _ = outer.send(event).await;
                         }
                         Some(event) => {
@@ -366,6 +378,14 @@ impl Worker {
             let _ = outer.send(end).await;
         });
         Ok(receiver)
+    }
+
+    /// Answers an ask of a cell. One whose cell has ended is dropped there; a worker that is gone needs none.
+    pub(crate) async fn answer(&self, id: u64, answer: serde_json::Value) {
+        let line = json!({"op": "answer", "id": id, "answer": answer});
+        if let Err(e) = self.send(&line).await {
+            tracing::debug!(error = %e, "the worker takes no answer");
+        }
     }
 
     async fn send(&self, request: &serde_json::Value) -> std::io::Result<()> {

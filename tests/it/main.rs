@@ -14,6 +14,7 @@ mod bad_input;
 mod cli;
 mod clients;
 mod common;
+mod engine_gaps;
 mod faults;
 mod secrets;
 mod sessions;

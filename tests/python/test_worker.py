@@ -576,6 +576,103 @@ found
         self.assertIn("local files", self.error("spark.addArtifact('x.py')")["message"])
 
 
+class Asks(EngineTest):
+    """What the worker asks its parent for: texts of `spark.sql`, frames to save."""
+
+    def answered(self, code, *answers):
+        """Runs a cell whose asks get these answers; its asks and its envelope."""
+        self.worker.start(code, answers=True)
+        asked = []
+        for answer in answers:
+            ask = self.worker.message()
+            self.assertEqual((ask["event"], ask["nonce"]), ("asked", self.worker.nonce))
+            asked.append(ask["body"])
+            self.answer(ask["id"], answer)
+        return asked, self.worker.finish()
+
+    def answer(self, number, answer):
+        line = json.dumps({"op": "answer", "id": number, "answer": answer}) + "\n"
+        self.worker.channel.sendall(line.encode())
+
+    def test_a_text_is_answered_with_rows_or_with_another_text_or_a_setting(self):
+        columns = [
+            {"name": "v", "type": "bigint"},
+            {"name": "at", "type": "timestamp"},
+            {"name": "m", "type": "map<string,string>"},
+        ]
+        rows = {"columns": columns, "rows": [[1, "2024-01-02 03:04:05.678+00:00", {"a": "b"}]]}
+        code = (
+            "print(spark.sql('x', {'k': 1}).select('v', 'm').collect(), spark.sql('y', [2.5]).collect(),"
+            " spark.sql('z').collect())"
+        )
+        sent, envelope = self.answered(code, rows, {"sql": "select 5 as n"}, {"columns": [], "rows": []})
+        self.assertEqual(envelope["out"], "[Row(v=1, m={'a': 'b'})] [Row(n=5)] []\n", envelope["error"])
+        self.assertEqual(
+            sent,
+            [
+                {"ask": "sql", "text": "x", "params": {"k": 1}},
+                {"ask": "sql", "text": "y", "params": [2.5]},
+                {"ask": "sql", "text": "z", "params": {}},
+            ],
+        )
+
+    def test_a_refusal_is_raised_as_pyspark_would(self):
+        for code, kind in (("unsupported", "NotImplementedError"), ("not_found", "AnalysisException")):
+            answer = {"error": {"code": code, "message": "no", "hint": "Do this."}}
+            _, envelope = self.answered("spark.sql('x')", answer)
+            self.assertEqual(envelope["error"]["class"], kind)
+            self.assertEqual(envelope["error"]["message"], "no. Do this.")
+
+    def test_a_frame_to_save_is_a_view_as_long_as_the_ask_lasts(self):
+        code = (
+            "spark.range(3).write.mode('overwrite').partitionBy('id').saveAsTable('db.t')\n"
+            "spark.range(3).writeTo('u').tableProperty('k', 'v').create()\n"
+            "[t.name for t in spark.catalog.listTables()]"
+        )
+        done = {"columns": [], "rows": []}
+        sent, envelope = self.answered(code, done, done)
+        self.assertEqual(envelope["text"], "[]", envelope["error"])
+        views = [ask.pop("view") for ask in sent]
+        self.assertTrue(all(view.startswith("__sparklease_") for view in views))
+        common = {"ask": "save", "format": None, "path": None}
+        self.assertEqual(
+            sent,
+            [
+                {
+                    **common,
+                    "table": "db.t",
+                    "mode": "overwrite",
+                    "partition_by": ["id"],
+                    "overwrite_schema": False,
+                },
+                {**common, "table": "u", "mode": "error", "partition_by": [], "properties": {"k": "v"}},
+            ],
+        )
+
+    def test_what_no_one_can_read_and_what_no_one_answers_goes_to_the_engine(self):
+        self.assertEqual(self.worker.run(r"spark.sql('\ud800')", answers=True)["status"], "error")
+        self.assertEqual(self.ok("spark.sql('select 4 as n').collect()[0].n")["text"], "4")
+        code = (
+            "import os\nchild = os.fork()\n"
+            "if child == 0:\n    import sparklease_engine_tables as t\n"
+            "    os._exit(7 if t.asked(ask='sql', text='x') is None else 8)\n"
+            "os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])"
+        )
+        self.worker.start(code, answers=True)
+        self.assertEqual(self.worker.finish()["text"], "7")
+        for value in ("2 ** 70", "float('nan')", "b'x'", "__import__('datetime').date(2020, 1, 1)"):
+            sent, _ = self.answered(f"spark.sql('x', [{value}])", {"sql": "select 1"})
+            self.assertIsNone(sent[0]["params"], value)
+
+    def test_an_interrupt_ends_the_wait_and_a_late_answer_is_dropped(self):
+        self.worker.start("spark.sql('x')", answers=True)
+        ask = self.worker.message()
+        self.worker.interrupt()
+        self.assertEqual(self.worker.finish()["status"], "cancelled")
+        self.answer(ask["id"], {"sql": "select 1"})
+        self.assertEqual(self.ok("1 + 1")["text"], "2")
+
+
 class Cancel(EngineTest):
     def cancelled(self, code, after=0.3):
         self.worker.start(code, kept=True)

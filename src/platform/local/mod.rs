@@ -1,5 +1,6 @@
 //! The local engine: one worker process for each session, and one spare that nobody has used yet.
 
+mod asks;
 mod delta;
 mod environment;
 mod metastore;
@@ -8,6 +9,7 @@ mod paths;
 mod rewrite;
 mod run;
 mod session;
+mod tables_sql;
 mod views;
 mod write;
 
@@ -235,9 +237,7 @@ impl Platform for Local {
         let folder = self.workshop.folder.as_path().into();
         // Before the task runs: a cancel may come at once.
         let cancel = live.begin(&statement.id);
-        tokio::spawn(run::run(
-            live, statement, cancel, folder, metastore, events,
-        ));
+        tokio::spawn(run::run(live, statement, cancel, folder, metastore, events));
         ReceiverStream::new(receiver).boxed()
     }
 

@@ -1,13 +1,13 @@
 //! What a text needs before Sail gets it: Spark's spellings that Sail lacks, settings, and clear words about what
 //! it cannot do. Nothing here is a guard, so what is not recognised goes on as it is.
 //!
-//! Each entry was tried on pysail 0.7.2. These work and are left alone, though older notes say otherwise: persistent
-//! views and CREATE OR REPLACE TABLE (in the `memory` catalogue), TABLESAMPLE by PERCENT and BUCKET, ALTER TABLE …
-//! SET TBLPROPERTIES.
+//! Each entry was tried on pysail 0.7.2. These work and are left alone, though older notes say otherwise: TABLESAMPLE
+//! by PERCENT and BUCKET.
 
 use sqlparser::dialect::DatabricksDialect;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
 
+use super::tables_sql::{self, TableStatement, Target};
 use crate::model::{Code, Error};
 
 mod gaps;
@@ -34,6 +34,19 @@ pub(crate) enum Rewritten {
         /// As Spark reads it.
         key: String,
     },
+    /// A statement about tables that the engine lacks, and we do ourselves.
+    Own(Box<TableStatement>),
+}
+
+impl Rewritten {
+    /// Whether it changes a table, as far as we made it do so: the second look at a text that was judged to read only.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Self::Own(statement) => statement.writes(),
+            Self::Sql(text) => miscounted(text).is_some(),
+            Self::SetConfig { .. } | Self::ShowConfig { .. } | Self::UnsetConfig { .. } => false,
+        }
+    }
 }
 
 /// Rewrites what Sail spells differently; comments, case and everything else stay.
@@ -49,6 +62,12 @@ pub(crate) fn rewrite(text: &str) -> Result<Rewritten, Error> {
     let Some(tokens) = single(tokens) else {
         return unchanged();
     };
+    if let Some(statement) = tables_sql::parse(text, &tokens)? {
+        return Ok(Rewritten::Own(Box::new(statement)));
+    }
+    if let Some(table) = tables_sql::truncated(text, &tokens)? {
+        return Ok(Rewritten::Sql(format!("DELETE FROM {table}")));
+    }
     match tokens.split_first() {
         Some((first, rest)) if is_any(first, &["DESCRIBE", "DESC"]) => Ok(describe(text, rest)),
         Some((first, rest)) if is(first, "USE") => Ok(use_database(text, rest)),
@@ -58,15 +77,14 @@ pub(crate) fn rewrite(text: &str) -> Result<Rewritten, Error> {
     }
 }
 
-/// Whether the count that Sail answers cannot be trusted: DELETE and UPDATE of one row gave 0 and 2.
-pub(crate) fn count_is_doubtful(text: &str) -> bool {
-    significant(text)
-        .and_then(|tokens| {
-            tokens
-                .first()
-                .map(|first| is_any(first, &["DELETE", "UPDATE", "MERGE"]))
-        })
-        .unwrap_or(false)
+/// The table whose rows a DELETE, UPDATE or MERGE changes: Sail counts the rows that it wrote, which are others. Of one
+/// row it said 0 and 6.
+pub(crate) fn miscounted(text: &str) -> Option<Target> {
+    let tokens = significant(text)?;
+    let first = tokens.first()?;
+    is_any(first, &["DELETE", "UPDATE", "MERGE"])
+        .then(|| tables_sql::changed(text, &tokens))
+        .flatten()
 }
 
 /// The tokens of one statement, without spaces, comments and the `;` behind it. `None` if the text cannot be cut or
@@ -115,7 +133,7 @@ pub(super) fn is_any(token: &TokenWithSpan, words: &[&str]) -> bool {
 }
 
 /// Where in the text a place is, in bytes. sqlparser counts characters.
-fn offset(text: &str, place: Location) -> usize {
+pub(super) fn offset(text: &str, place: Location) -> usize {
     let line = usize::try_from(place.line).unwrap_or(1).saturating_sub(1);
     let column = usize::try_from(place.column).unwrap_or(1).saturating_sub(1);
     let before: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
@@ -287,7 +305,7 @@ fn reset(text: &str, reset: &TokenWithSpan, rest: &[TokenWithSpan]) -> Result<Re
     }
 }
 
-fn unsupported(what: &str, hint: &'static str) -> Error {
+pub(super) fn unsupported(what: &str, hint: &'static str) -> Error {
     Error::new(
         Code::Unsupported,
         format!("the local engine (Sail) does not support {what}"),
@@ -296,7 +314,7 @@ fn unsupported(what: &str, hint: &'static str) -> Error {
 }
 
 /// Whether the token opens a query.
-fn starts_query(token: &TokenWithSpan) -> bool {
+pub(super) fn starts_query(token: &TokenWithSpan) -> bool {
     is_any(token, &["SELECT", "WITH", "VALUES", "FROM"]) || token.token == Token::LParen
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -15,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::metastore::Metastore;
 use super::rewrite::{self, Rewritten};
 use super::session::Live;
+use super::tables_sql::{Did, Tables, Target};
 use super::write::Writer;
-use super::{missing, paths};
+use super::{asks, missing, paths};
 use crate::model::{Batch, Code, Column, End, Error, Event, Result};
 use crate::platform::{Params, Statement, Work};
 use crate::python::{Cell, CellEvent, Exit, Status, lost};
@@ -61,6 +64,7 @@ pub(super) async fn run(
     };
     let running = Running {
         live: &live,
+        metastore: &metastore,
         cancel: &cancel,
         events: &events,
         cap,
@@ -185,6 +189,7 @@ enum Done {
 
 struct Running<'a> {
     live: &'a Live,
+    metastore: &'a Metastore,
     cancel: &'a CancellationToken,
     events: &'a mpsc::Sender<Event>,
     cap: RowCap,
@@ -256,6 +261,11 @@ impl Running<'_> {
         let original = text;
         missing::check(paths::path_relations(text), folder).await?;
         let rewritten = rewrite::rewrite(text)?;
+        if reads && rewritten.writes() {
+            return Err(Error::internal(
+                "a text that only reads became a statement that writes",
+            ));
+        }
         for (name, path) in files {
             let relation = Relation::file(path, file_format(path)?)?;
             let plan = relation.temp_view(name, self.live.made_view(name));
@@ -285,6 +295,11 @@ impl Running<'_> {
                     .await;
                 return Ok(End::Succeeded);
             }
+            Rewritten::Own(statement) => match self.tables().run(&statement, params).await? {
+                Did::Sql(text) => text,
+                Did::Engine => original.to_owned(),
+                did => return Ok(self.tell(did).await),
+            },
         };
         let same = text == original;
         let relation = match params {
@@ -304,20 +319,75 @@ impl Running<'_> {
         } else {
             relation.command()
         };
+        if let Some(table) = rewrite::miscounted(&text) {
+            return self.change(plan, &table).await;
+        }
         let done = match self.execute(plan).await? {
             Done::Complete(Some(rows)) => self.execute(rows.limit(one_more).rows()).await?,
             done => done,
         };
-        if rewrite::count_is_doubtful(original) {
-            self.say(Event::Warning(
-                "the local engine's count of changed rows is not reliable; count them with query_sql".to_owned(),
-            ))
-            .await;
-        }
         Ok(match done {
             Done::Complete(_) => End::Succeeded,
             Done::Cancelled => End::Cancelled,
         })
+    }
+
+    fn tables(&self) -> Tables<'_> {
+        Tables {
+            metastore: self.metastore,
+            spark: &self.live.spark,
+            cancel: self.cancel,
+        }
+    }
+
+    async fn tell(&self, did: Did) -> End {
+        match did {
+            Did::Cancelled => return End::Cancelled,
+            Did::Rows(batch) => self.say(Event::Table(self.within_cap(batch))).await,
+            Did::Nothing | Did::Sql(_) | Did::Engine => {}
+        }
+        End::Succeeded
+    }
+
+    /// As many of our own rows as the engine's decoder would let through.
+    fn within_cap(&self, mut batch: Batch) -> Batch {
+        let mut bytes = 0_u64;
+        let fit = batch.rows.iter().take_while(|row| {
+            let row: usize = row.iter().map(|cell| cell.to_string().len()).sum();
+            bytes = bytes.saturating_add(u64::try_from(row).unwrap_or(u64::MAX));
+            bytes <= self.cap.bytes
+        });
+        let fit = fit
+            .count()
+            .min(usize::try_from(self.cap.rows).unwrap_or(usize::MAX));
+        batch.truncated = fit < batch.rows.len();
+        batch.rows.truncate(fit);
+        batch
+    }
+
+    /// DELETE, UPDATE and MERGE: the count of changed rows is the log's, where it tells, and not the engine's.
+    async fn change(&self, plan: Plan, table: &Target) -> Result<End> {
+        let before = self.tables().before(table).await;
+        let relation = match self.execute(plan).await? {
+            Done::Complete(relation) => relation,
+            Done::Cancelled => return Ok(End::Cancelled),
+        };
+        let counted = match before {
+            Some(before) => before.after().await,
+            None => None,
+        };
+        if let Some(did) = counted {
+            return Ok(self.tell(did).await);
+        }
+        if let Some(rows) = relation {
+            self.execute(rows.limit(1).rows()).await?;
+        }
+        self.say(Event::Warning(
+            "the local engine's count of changed rows is not reliable; count them with query_sql"
+                .to_owned(),
+        ))
+        .await;
+        Ok(End::Succeeded)
     }
 
     /// Takes away the views of `files`: in a session without a name nothing should rely on what was before.
@@ -412,11 +482,27 @@ impl Running<'_> {
                 };
             }
         };
-        while let Some(event) = events.recv().await {
+        let tables = &self.tables();
+        let mut asks = FuturesUnordered::new();
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                // What an answer waits for may print, so the events are read meanwhile.
+                Some(()) = asks.next() => continue,
+            };
+            let Some(event) = event else {
+                break;
+            };
             match event {
+                CellEvent::Asked { id, body } => asks.push(async move {
+                    let answer = asks::answer(tables, body).await;
+                    self.live.worker.answer(id, answer).await;
+                }),
                 CellEvent::Started => self.say(Event::Started).await,
                 CellEvent::Text(stream, text) => self.say(Event::Text { stream, text }).await,
                 CellEvent::Answer(envelope) => {
+                    // What a cancelled ask set going in the engine has to stop too, or the ladder's end comes.
+                    while self.cancel.is_cancelled() && asks.next().await.is_some() {}
                     let status = envelope.status;
                     let (events, error) = envelope.into_events();
                     for event in events {

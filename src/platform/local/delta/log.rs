@@ -37,7 +37,7 @@ const CHECKPOINT_COLUMNS: [&str; 12] = [
 /// What a `_delta_log` holds, by the names of its files.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     /// Versions whose commit is there.
     pub(super) commits: BTreeSet<u64>,
     /// Versions with a checkpoint of one classic file.
@@ -157,7 +157,7 @@ impl Listing {
         Ok(())
     }
 
-    fn commit_path(&self, version: u64) -> PathBuf {
+    pub(super) fn commit_path(&self, version: u64) -> PathBuf {
         self.folder.join(format!("{version:020}.json"))
     }
 }

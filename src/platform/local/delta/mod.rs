@@ -2,6 +2,7 @@
 //!
 //! All functions block on the disk: call them from `spawn_blocking`, or the metastore's own thread.
 
+mod change;
 mod create;
 mod history;
 mod log;
@@ -10,6 +11,7 @@ mod snapshot;
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::change::{Description, Prepared, TRIES, change, outrun, prepare};
 pub(crate) use self::create::{NewTable, create};
 pub(crate) use self::history::{commit_of, history};
 pub(crate) use self::snapshot::{newest_version, snapshot};

@@ -7,6 +7,7 @@ mod folders;
 mod fresh;
 mod list;
 pub(crate) mod names;
+mod own_commit;
 mod records;
 mod server;
 mod store;

@@ -9,27 +9,12 @@ use crate::model::Error;
 /// Statements by their first words: the words, what it is called, what to do instead.
 const GAPS: &[(&[&str], &str, &str)] = &[
     // "found … expected …": not in its grammar.
-    (
-        &["TRUNCATE"],
-        "TRUNCATE TABLE",
-        "Use DELETE FROM t on a Delta table, or DROP TABLE and CREATE TABLE.",
-    ),
-    (
-        &["SHOW", "TBLPROPERTIES"],
-        "SHOW TBLPROPERTIES",
-        "Use DESCRIBE EXTENDED t.",
-    ),
-    (
-        &["SHOW", "PARTITIONS"],
-        "SHOW PARTITIONS",
-        "Use SELECT DISTINCT with the partition columns.",
-    ),
     (&["OPTIMIZE"], "OPTIMIZE", LEAVE_OUT),
     (&["VACUUM"], "VACUUM", LEAVE_OUT),
     (
         &["RESTORE"],
         "RESTORE",
-        "Read the old version: SELECT * FROM t VERSION AS OF n.",
+        "Use CREATE OR REPLACE TABLE t AS SELECT * FROM t VERSION AS OF n; DESCRIBE HISTORY t names the versions.",
     ),
     (&["BEGIN"], "SQL scripts (BEGIN … END)", ONE_BY_ONE),
     (&["DECLARE"], "SQL variables", VARIABLES),
@@ -79,6 +64,13 @@ const GAPS: &[(&[&str], &str, &str)] = &[
         "materialized views",
         "Use CREATE TABLE t AS SELECT ….",
     ),
+    // "CREATE VIEW is not supported" by the catalogue.
+    (&["CREATE", "VIEW"], "views that stay", VIEWS),
+    (
+        &["CREATE", "OR", "REPLACE", "VIEW"],
+        "views that stay",
+        VIEWS,
+    ),
     (
         &["FROM"],
         "queries that begin with FROM",
@@ -90,16 +82,6 @@ const GAPS: &[(&[&str], &str, &str)] = &[
     (&["CLEAR", "CACHE"], "CLEAR CACHE", LEAVE_OUT),
     (&["REFRESH"], "REFRESH", LEAVE_OUT),
     (&["ANALYZE"], "ANALYZE TABLE", LEAVE_OUT),
-    (
-        &["SHOW", "CREATE", "TABLE"],
-        "SHOW CREATE TABLE",
-        "Use DESCRIBE EXTENDED t.",
-    ),
-    (
-        &["COMMENT", "ON"],
-        "COMMENT ON",
-        "Give the comment in CREATE TABLE.",
-    ),
     (&["LOAD", "DATA"], "LOAD DATA", LOAD),
     (
         &["ALTER", "VIEW"],
@@ -114,6 +96,7 @@ const LEAVE_OUT: &str = "Leave it out: the local engine has nothing in its place
 const ONE_BY_ONE: &str = "Send the statements one by one, or use run_pyspark for the control flow.";
 const VARIABLES: &str = "Pass values by the \"params\" argument, or keep them in run_pyspark.";
 const FUNCTIONS: &str = "Register a Python function by spark.udf.register in run_pyspark, in a session of open_session.";
+const VIEWS: &str = "Use CREATE OR REPLACE TEMP VIEW v AS SELECT …, which lives as long as the session, or CREATE TABLE t AS SELECT ….";
 const LOAD: &str =
     "Use INSERT INTO t SELECT … from a view of the file: files={\"orders\": \"orders.csv\"}.";
 
@@ -128,9 +111,8 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), Error> {
     if begins(tokens, &["SET"]) {
         return Ok(());
     }
-    check_alter_table(tokens)?;
     check_describe(tokens)?;
-    check_create_like(tokens)?;
+    check_insert(tokens)?;
     check_with_write(tokens)?;
     check_pipes(tokens)?;
     check_stream(tokens)?;
@@ -150,20 +132,7 @@ fn begins(tokens: &[TokenWithSpan], words: &[&str]) -> bool {
             .all(|(token, word)| is(token, word))
 }
 
-/// "unsupported ALTER TABLE operation", but for properties.
-fn check_alter_table(tokens: &[TokenWithSpan]) -> Result<(), Error> {
-    let properties = tokens.iter().any(|token| is(token, "TBLPROPERTIES"));
-    if begins(tokens, &["ALTER", "TABLE"]) && !properties {
-        return Err(unsupported(
-            "ALTER TABLE, except for its properties",
-            "Make a new table: CREATE TABLE new AS SELECT … FROM old, then DROP TABLE old.",
-        ));
-    }
-    Ok(())
-}
-
-/// DESCRIBE HISTORY and DETAIL are not in its grammar; of a query: "CommandNode::DescribeQuery"; of a catalog:
-/// "CommandNode::DescribeCatalog".
+/// Of a query: "CommandNode::DescribeQuery"; of a catalog: "CommandNode::DescribeCatalog".
 fn check_describe(tokens: &[TokenWithSpan]) -> Result<(), Error> {
     let [describe, what, rest @ ..] = tokens else {
         return Ok(());
@@ -173,12 +142,6 @@ fn check_describe(tokens: &[TokenWithSpan]) -> Result<(), Error> {
     };
     if !is_any(describe, &["DESCRIBE", "DESC"]) || next.token == Token::Period {
         return Ok(());
-    }
-    if is_any(what, &["HISTORY", "DETAIL"]) {
-        return Err(unsupported(
-            "DESCRIBE HISTORY and DESCRIBE DETAIL",
-            "Use DESCRIBE EXTENDED t.",
-        ));
     }
     if is(what, "CATALOG") {
         return Err(unsupported("DESCRIBE CATALOG", "Use SHOW CATALOGS."));
@@ -192,17 +155,33 @@ fn check_describe(tokens: &[TokenWithSpan]) -> Result<(), Error> {
     Ok(())
 }
 
-/// "LIKE in CREATE TABLE".
-fn check_create_like(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+/// "PARTITION for write"; by path a table that is "not found".
+fn check_insert(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    if !begins(tokens, &["INSERT"]) {
+        return Ok(());
+    }
     let head: Vec<_> = tokens
         .iter()
         .take_while(|token| !starts_query(token))
         .collect();
-    let like = head.iter().any(|token| is(token, "LIKE"));
-    if like && begins(tokens, &["CREATE", "TABLE"]) {
+    if head.iter().any(|token| is(token, "PARTITION")) {
         return Err(unsupported(
-            "CREATE TABLE … LIKE",
-            "Use CREATE TABLE t AS SELECT * FROM other LIMIT 0.",
+            "INSERT with PARTITION",
+            "Name the partition columns in the query: INSERT INTO t SELECT a, 'x' AS part; to replace a partition, DELETE FROM t WHERE part = 'x' first.",
+        ));
+    }
+    let by_path = head.windows(3).any(|window| match window {
+        [format, dot, path] => {
+            is(format, "DELTA")
+                && dot.token == Token::Period
+                && matches!(&path.token, Token::Word(word) if word.value.contains('/'))
+        }
+        _ => false,
+    });
+    if by_path {
+        return Err(unsupported(
+            "INSERT into a path",
+            "Give the folder a name first: CREATE TABLE t USING delta LOCATION 'path', then INSERT INTO t.",
         ));
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::cancelled;
@@ -65,6 +66,11 @@ pub(super) async fn to_view(
             }
             Some(CellEvent::Exited(exit)) => return Err(lost(&exit)),
             Some(CellEvent::Broken(e)) => return Err(e),
+            // Our own code asks for nothing; what a frame's own code would, is not there now.
+            Some(CellEvent::Asked { id, .. }) => {
+                let refused = json!({"error": {"code": "unsupported", "message": "a frame that is being written runs no statements", "hint": ""}});
+                live.worker.answer(id, refused).await;
+            }
             Some(CellEvent::Started | CellEvent::Text(..)) => {}
             None => return Err(Error::internal("the worker's answer was lost")),
         }
