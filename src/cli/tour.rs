@@ -3,6 +3,7 @@
 mod inputs;
 mod stage;
 mod steps;
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,8 +28,8 @@ use crate::sys::processes;
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(
     long_about = "Show everything once. It installs the local engine at first use, starts the server as a child process, \
-                  connects to it as a real MCP client, and shows a query, PySpark with a figure, a cancel, and that nothing is left \
-                  at the end. Then it says how to connect each assistant. The first run needs a network, later ones do not."
+                  connects to it as a real MCP client, and shows a query, PySpark with a figure, a table that is written, merged, listed and read \
+                  by a second process, a cancel, and that nothing is left at the end. Its tables go with it; yours are not touched. Then it says how to connect each assistant. The first run needs a network, later ones do not."
 )]
 pub(crate) struct Args {
     /// A CSV, JSON-lines or Parquet file of your own to query [default: small files that are made for this].
@@ -73,9 +74,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let allowed = [Some(folder.path()), input.path.parent()]
         .into_iter()
         .flatten();
-    let command = server(context, &loaded, allowed)?;
+    let allowed: Vec<&Path> = allowed.collect();
+    let data = folder.path().join("data");
+    let command = || server(context, &loaded, &allowed, &data);
+    let second = || command();
+    let first = command()?;
     let client = tokio::select! {
-        client = Client::start(command) => client?,
+        client = Client::start(first) => client?,
         () = stop.cancelled() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let pid = client.pid();
@@ -90,7 +95,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
             client: &client,
             stage: &mut stage,
             input: &input,
-            folder: folder.path(),
+            second: &second,
             output: &figures,
         };
         tokio::select! {
@@ -131,11 +136,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// This binary as a server with the same settings, but that the tour's files are allowed and `local` is the target.
+/// This binary as a server with the same settings, but that the tour's files are allowed, `local` is the target, and
+/// tables are kept in the tour's own folder.
 fn server<'p>(
     context: &Context,
     loaded: &'p Loaded,
-    allowed: impl Iterator<Item = &'p Path>,
+    allowed: &[&'p Path],
+    data: &Path,
 ) -> Result<Command> {
     let binary = std::env::current_exe()
         .map_err(|e| Error::internal("the path of this binary is not known").source_error(e))?;
@@ -145,7 +152,7 @@ fn server<'p>(
         .allowed
         .iter()
         .map(PathBuf::as_path)
-        .chain(allowed);
+        .chain(allowed.iter().copied());
     let folders = std::env::join_paths(folders).map_err(|error| {
         Error::new(
             Code::InvalidArgument,
@@ -164,6 +171,7 @@ fn server<'p>(
     }
     command
         .env("SPARKLEASE__FILES__ALLOWED", folders)
+        .env("SPARKLEASE_DATA_DIR", data)
         .kill_on_drop(true);
     Ok(command)
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
+use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::inputs::Input;
@@ -13,15 +14,15 @@ use crate::mcp::{Called, Client};
 use crate::model::{Code, Error, Result};
 
 /// How long one call waits for its statement, in seconds: the first import of PySpark on a slow machine takes long.
-const WAIT_S: u64 = 120;
+pub(super) const WAIT_S: u64 = 120;
 
 /// The calls of one tour.
 pub(super) struct Steps<'a, 'o> {
     pub(super) client: &'a Client,
     pub(super) stage: &'a mut Stage<'o>,
     pub(super) input: &'a Input,
-    /// For the Parquet file.
-    pub(super) folder: &'a Path,
+    /// A server of its own with the same tables: another process of the same user.
+    pub(super) second: &'a (dyn Fn() -> Result<Command> + Sync),
     /// For the figure.
     pub(super) output: &'a Path,
 }
@@ -43,7 +44,7 @@ impl Steps<'_, '_> {
         }
         self.query().await?;
         let figures = self.figure().await?;
-        self.parquet().await?;
+        self.tables().await?;
         self.session().await?;
         self.endless().await?;
         self.refused().await?;
@@ -118,33 +119,6 @@ impl Steps<'_, '_> {
         Ok(saved)
     }
 
-    async fn parquet(&mut self) -> Result<()> {
-        self.stage
-            .heading("A Parquet file, written by PySpark, read by SQL")?;
-        let path = self.folder.join("tour.parquet");
-        let path = path.to_string_lossy();
-        let code = format!("{}.write.parquet({})", self.input.read, Value::from(&*path));
-        self.expect(
-            "run_pyspark",
-            json!({ "code": code, "wait_s": WAIT_S }),
-            "succeeded",
-        )
-        .await?;
-        let sql = if self.input.own {
-            "select count(*) as rows from p"
-        } else {
-            "select product, sum(quantity) as pieces from p where country = :country\ngroup by product order by pieces desc"
-        };
-        let mut call = json!({ "sql": sql, "files": { "p": path }, "wait_s": WAIT_S });
-        if !self.input.own
-            && let Some(call) = call.as_object_mut()
-        {
-            call.insert("params".to_owned(), json!({ "country": "DE" }));
-        }
-        self.expect("query_sql", call, "succeeded").await?;
-        Ok(())
-    }
-
     async fn session(&mut self) -> Result<()> {
         self.stage
             .heading("A named session keeps variables between calls")?;
@@ -200,13 +174,23 @@ impl Steps<'_, '_> {
         Ok(())
     }
 
-    async fn call(&mut self, tool: &str, arguments: Value) -> Result<Called> {
+    pub(super) async fn call(&mut self, tool: &str, arguments: Value) -> Result<Called> {
+        let client = self.client;
+        self.call_by(client, tool, arguments).await
+    }
+
+    pub(super) async fn call_by(
+        &mut self,
+        client: &Client,
+        tool: &str,
+        arguments: Value,
+    ) -> Result<Called> {
         let arguments = match arguments {
             Value::Object(arguments) => arguments,
             _ => Map::new(),
         };
         let start = Instant::now();
-        let answer = self.client.call(tool, arguments.clone()).await?;
+        let answer = client.call(tool, arguments.clone()).await?;
         // How long a call waits is the tour's affair, unless it is what is shown.
         let mut shown = arguments;
         if shown.get("wait_s") == Some(&json!(WAIT_S)) {
@@ -216,7 +200,12 @@ impl Steps<'_, '_> {
         Ok(answer)
     }
 
-    async fn expect(&mut self, tool: &str, arguments: Value, status: &str) -> Result<Called> {
+    pub(super) async fn expect(
+        &mut self,
+        tool: &str,
+        arguments: Value,
+        status: &str,
+    ) -> Result<Called> {
         let answer = self.call(tool, arguments).await?;
         if answer.is_error || answer.structured.get("status") != Some(&json!(status)) {
             return Err(unexpected(tool, &answer));
@@ -225,7 +214,7 @@ impl Steps<'_, '_> {
     }
 }
 
-fn well(answer: Called) -> Result<Called> {
+pub(super) fn well(answer: Called) -> Result<Called> {
     if answer.is_error {
         return Err(unexpected("the session's tool", &answer));
     }
@@ -233,7 +222,7 @@ fn well(answer: Called) -> Result<Called> {
 }
 
 /// Tells the tool's own words, since the newcomer's file may be the reason.
-fn unexpected(tool: &str, answer: &Called) -> Error {
+pub(super) fn unexpected(tool: &str, answer: &Called) -> Error {
     let field = |name: &str| {
         answer
             .structured
