@@ -292,7 +292,7 @@ class Driver:
 
     async def write_table_says_what_it_wrote_or_writes_nothing(self) -> None:
         inside, outside = self.roots
-        table = {"table": "sdk orders"}
+        table = {"table": "written here"}
         rows = [{"id": 1, "note": "a"}, {"id": 2, "note": None}]
         found, text = await self.statement("write_table", mode="error", rows=rows, **table)
         written = found["written"]

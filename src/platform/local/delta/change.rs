@@ -211,7 +211,8 @@ impl Found {
     fn check(&self, location: &Path, managed: bool) -> Result<()> {
         let mut unknown = self.features();
         unknown.retain(|feature| {
-            !KNOWN_FEATURES.contains(feature) && !(managed && *feature == "catalogManaged")
+            let known = KNOWN_FEATURES.contains(feature);
+            !known && (!managed || *feature != "catalogManaged")
         });
         unknown.dedup();
         if unknown.is_empty() && self.writer_version() <= 7 {

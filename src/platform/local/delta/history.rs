@@ -22,8 +22,8 @@ pub(crate) fn history(location: &Path, limit: usize) -> Result<Vec<Commit>> {
     Ok(commits)
 }
 
-/// The commit after version `after` (from the first one if `None`) that carries `mark` as its user metadata; the
-/// newest, should there be more.
+/// The commit after version `after` (from the first one if `None`) that carries `mark`: as its user metadata or, since
+/// the engine keeps none of a merge, in its condition. The newest, should there be more.
 ///
 /// # Errors
 /// As [`history`].
@@ -34,12 +34,20 @@ pub(crate) fn commit_of(location: &Path, after: Option<u64>, mark: &str) -> Resu
     let from = after.map_or(0, |version| version.saturating_add(1));
     for version in listing.commits.range(from..).rev() {
         if let Some(commit) = read(location, &listing, *version)?
-            && commit.user_metadata.as_deref() == Some(mark)
+            && carries(&commit, mark)
         {
             return Ok(Some(commit));
         }
     }
     Ok(None)
+}
+
+fn carries(commit: &Commit, mark: &str) -> bool {
+    let condition = commit.parameters.get("mergePredicate");
+    commit.user_metadata.as_deref() == Some(mark)
+        || condition
+            .and_then(Value::as_str)
+            .is_some_and(|condition| condition.contains(mark))
 }
 
 /// `None` where it went after it was listed.

@@ -189,11 +189,6 @@ pub(super) fn tables_of(db: &Connection, database: &Database) -> Result<Vec<Reco
     )
 }
 
-/// All tables, by database and name.
-pub(super) fn all_tables(db: &Connection) -> Result<Vec<Record>> {
-    collect(db, &format!("{TABLE} ORDER BY d.key, t.key"), [], record)
-}
-
 /// Makes a table known. Its folder is nobody's any more.
 pub(super) fn add_table(db: &Connection, table: &Record) -> Result<()> {
     let database = the_database(db, &table.name.database)?;

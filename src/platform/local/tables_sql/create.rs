@@ -18,6 +18,7 @@ use super::{Did, Step, Tables, rows};
 use crate::model::{Code, Error, Result, TableName};
 use crate::platform::Params;
 use crate::platform::local::delta::{self, Description, NewTable};
+use crate::platform::local::metastore::names::{self, NameOf};
 use crate::platform::local::metastore::{Publish, Table};
 use crate::spark_connect::{Destination, Field, Relation, Save, SaveMode, Type};
 use crate::sql::quote;
@@ -135,7 +136,7 @@ impl Tables<'_> {
         blocking(move || delta::create(&at, &table)).await?;
         if let Some(query) = query {
             let save = Save {
-                to: Destination::Path(text_of(&path)?),
+                to: Destination::Path(text_of(&self.metastore.for_engine(&path))?),
                 mode: SaveMode::Append,
                 partition_by,
                 overwrite_schema: false,
@@ -159,7 +160,7 @@ impl Tables<'_> {
         mark: &str,
     ) -> Step<()> {
         let save = Save {
-            to: Destination::Path(text_of(&old.location)?),
+            to: Destination::Path(text_of(&self.metastore.for_engine(&old.location))?),
             mode: SaveMode::Overwrite,
             partition_by: table.partition_by.clone(),
             overwrite_schema: true,
@@ -195,6 +196,11 @@ impl Tables<'_> {
 
     /// A column's field, and the same as the log has it.
     pub(super) async fn column(&self, column: &NewColumn) -> Step<(Field, Value)> {
+        if let Some(problem) = names::problem(NameOf::Column, &column.name) {
+            return Err(Error::new(Code::InvalidArgument, problem)
+                .hint("Choose another name for the column.")
+                .into());
+        }
         let ddl = format!("{} {}", quote(&column.name), column.data_type);
         let parsed = self.spark.parse_ddl(&ddl).await.map_err(|e| {
             Error::new(
@@ -286,6 +292,7 @@ fn check(fields: &[Field], partition_by: &[String]) -> Result<()> {
     let mut wrong = Vec::new();
     let mut seen = HashSet::new();
     for field in fields {
+        wrong.extend(names::problem(NameOf::Column, &field.name));
         if !seen.insert(field.name.to_lowercase()) {
             wrong.push(format!("two columns are called {}", field.name));
         }
@@ -298,6 +305,7 @@ fn check(fields: &[Field], partition_by: &[String]) -> Result<()> {
         }
     }
     for column in partition_by {
+        wrong.extend(names::problem(NameOf::Partition, column));
         if !seen.contains(&column.to_lowercase()) {
             wrong.push(format!("there is no column {column} to partition by"));
         }
