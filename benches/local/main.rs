@@ -1,12 +1,13 @@
 //! What the local target costs, each figure beside a reference that is measured by turns in the same run.
 //!
 //! `cargo bench`, or `cargo bench --bench local -- 5` for 5 cold starts instead of 15, or `-- write` for the parts of
-//! that name alone (cold, warm, lease, idle, exit, write). The engine is installed by the
+//! that name alone (cold, warm, lease, idle, exit, write, list). The engine is installed by the
 //! binary itself, once, under the target folder. Nothing fails on a time; a wrong answer or a process that is left
 //! does. Linux only: the process table is read from /proc.
 
 mod client;
 mod exit;
+mod list;
 mod measure;
 mod processes;
 mod write;
@@ -83,6 +84,10 @@ fn main() -> Result<()> {
     if wanted("write") {
         note("writing a table")?;
         bench.write(&recipe, base)?;
+    }
+    if wanted("list") {
+        note("listing 10,000 tables")?;
+        bench.list()?;
     }
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_sparklease"))?.len();
     bench.report.goal(

@@ -31,7 +31,6 @@ impl Steps<'_, '_> {
                     { "order_id": 400, "ordered_on": "2025-12-24", "country": "SE", "product": "keyboard", "quantity": 1, "amount": 74.5 },
                     { "order_id": 401, "ordered_on": "2025-12-31", "country": "PT", "product": "desk lamp", "quantity": 2, "amount": 79.8 },
                 ],
-                "schema": "order_id int, ordered_on date, country string, product string, quantity int, amount double",
                 "wait_s": WAIT_S,
             });
             self.expect("write_table", merge, "succeeded").await?;
