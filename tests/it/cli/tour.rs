@@ -4,6 +4,15 @@ use serde_json::json;
 
 use super::{User, names};
 
+/// What is said of the table: by the write, by the merge, in the list.
+const TABLE: [&str; 3] = [
+    "   | # written: 400 rows to default.tour_orders (new table, delta version ",
+    "   | # written: 2 rows to default.tour_orders (merge, delta version ",
+    "   | default.tour_orders,401,",
+];
+
+const SECOND: &str = "The same table, read by a second process";
+
 const GONE: &str = "   0 sessions, 0 processes left (checked in the process table)\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,6 +21,12 @@ async fn the_tour_works_again_without_a_network() {
     for number in 1..=2 {
         let shown = user.run(&["try"]).await.printed();
         assert!(shown.contains(GONE), "{shown}");
+        for words in TABLE {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+        let second = shown.split_once(SECOND).unwrap().1;
+        let counted = "   | # orders bigint\n   | 401\n";
+        assert!(second.contains(counted), "{shown}");
         let figure = user.path(&format!("figure-{number}.png"));
         let saved = format!("   figure saved: {}\n", figure.display());
         assert!(shown.contains(&saved), "{shown}");
@@ -36,6 +51,8 @@ async fn the_tour_shows_a_file_of_the_users() {
         "   | Toledo,86000\n",
         "   | Brno,402000\n",
         "2 rows, 2 columns",
+        "   | # written: 2 rows to default.tour_orders (new table, delta version ",
+        "   | # orders bigint\n   | 2\n",
         GONE,
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
