@@ -46,6 +46,8 @@ PRELOADED = (
     "pyspark.sql.connect.session",
     "pyspark.sql.functions",
 )
+# The answer to an ask that outlived its cell: a thread's.
+ENDED = {"error": {"code": "cancelled", "message": "the cell has ended", "hint": ""}}
 EMPTY: dict[str, Any] = {"text": None, "tables": [], "figures": [], "warnings": []}
 
 
@@ -174,7 +176,7 @@ class Worker:
     def ask(self, body: dict[str, Any]) -> Optional[dict[str, Any]]:
         """What the parent answers to a cell's ask; None where it does not answer.
 
-        Waits as long as the cell may: a cancel interrupts it."""
+        Waits as long as the cell may: a cancel interrupts it, and the cell's end ends it."""
         nonce = self._asking
         if nonce is None or os.getpid() != self._pid:
             return None
@@ -188,6 +190,9 @@ class Worker:
         number, waiting = next(self._asks), queue.SimpleQueue[dict[str, Any]]()
         self._channel.answers[number] = waiting
         try:
+            # The cell may have ended meanwhile, and its end found nothing that waits.
+            if self._asking != nonce:
+                return ENDED
             self._channel.send(event="asked", nonce=nonce, id=number, body=body)
             return waiting.get()
         finally:
@@ -212,6 +217,10 @@ class Worker:
         self._asking = nonce if request.get("answers") else None
         envelope = self._session.run(request, self._provide(request["spark_session"]), self._streams)
         self._asking = None
+        # What threads of the cell wait for does not come any more.
+        for number in list(self._channel.answers):
+            if (waiting := self._channel.answers.pop(number, None)) is not None:
+                waiting.put(ENDED)
         line = self._line(nonce, envelope)
         for descriptor in (1, 2):
             self._mark(descriptor, request["mark"])

@@ -664,6 +664,21 @@ class Asks(EngineTest):
             sent, _ = self.answered(f"spark.sql('x', [{value}])", {"sql": "select 1"})
             self.assertIsNone(sent[0]["params"], value)
 
+    def test_a_cells_end_ends_what_its_threads_wait_for(self):
+        code = (
+            "import threading\nsaid = []\n"
+            "def ask():\n    try:\n        spark.sql('x')\n"
+            "    except Exception as error:\n        said.append(repr(error))\n"
+            "thread = threading.Thread(target=ask)\nthread.start()\nspark.sql('y').count()"
+        )
+        self.worker.start(code, kept=True, answers=True)
+        asks = [self.worker.message() for _ in range(2)]
+        own = next(ask for ask in asks if ask["body"]["text"] == "y")
+        self.answer(own["id"], {"sql": "select 1"})
+        self.assertEqual(self.worker.finish()["text"], "1")
+        ended = self.worker.run("thread.join()\nsaid", kept=True)
+        self.assertEqual(ended["text"], "[\"RuntimeError('the cell has ended')\"]", ended["error"])
+
     def test_an_interrupt_ends_the_wait_and_a_late_answer_is_dropped(self):
         self.worker.start("spark.sql('x')", answers=True)
         ask = self.worker.message()
