@@ -31,6 +31,14 @@ _SET_NAME = re.compile(r"[\w\-]+(?:\.[\w\-]+)+$")
 _SET_VARIABLE = re.compile(r"(?:VAR|VARIABLE|CATALOG|ROLE)\s", re.I)
 
 
+# How a text begins that only reads: what we do ourselves begins otherwise.
+_QUERY = re.compile(r"(?:SELECT|WITH|FROM|VALUES|TABLE)\b|\(", re.I)
+_CREATE = re.compile(r"CREATE\b", re.I)
+_COUNTED = re.compile(r"(?:CREATE|INSERT|REPLACE|DELETE|UPDATE|MERGE)\b", re.I)
+# How the engine's HTTP client begins; the catalogue's words are not in it.
+_REFUSED = "HTTP status "
+
+
 # ---- SQL text ----------------------------------------------------------------------------------------------
 
 
@@ -95,6 +103,7 @@ def _refuse(owner: Any, name: str, reason: str) -> None:
 
 def install() -> None:
     """Patches the client classes of this process."""
+    from pyspark.sql.connect.client.core import SparkConnectClient
     from pyspark.sql.connect.expressions import SQLExpression
     from pyspark.sql.connect.readwriter import DataFrameReader
     from pyspark.sql.connect.session import SparkSession
@@ -102,6 +111,7 @@ def install() -> None:
     from pyspark.sql.session import SparkSession as AnySparkSession
 
     _around(SparkSession, "sql", _sql)
+    _around(SparkConnectClient, "_handle_error", _error)
     _around(DataFrameReader, "load", _load)
     _around(DataFrameReader, "table", _table)
     _around(SQLExpression, "__init__", _expression)
@@ -134,13 +144,62 @@ def _sql(original: Any) -> Any:
             else:
                 self.conf.set(key, value)
             return self.createDataFrame([(key, value)], "key string, value string")
+        frames: dict[str, Any] = {}
+        if kwargs:
+            sqlQuery, frames = _formatted(self, sqlQuery, kwargs)  # noqa: N806 - pyspark's own name
         _check(sqlQuery)
-        answer = sqlQuery if kwargs else tables.sql(self, sqlQuery, args)
+        start = _start(sqlQuery)
+        answer = tables.sql(self, sqlQuery, args, {} if _QUERY.match(sqlQuery, start) else frames)
         if not isinstance(answer, str):
             return answer
-        return original(self, rewrite(answer), args, **kwargs)
+        text = rewrite(answer)
+        result = original(self, _template(text, frames) if frames else text, args, **frames)
+        if _CREATE.match(sqlQuery, start):
+            tables.settle()
+        return _countable(result) if _COUNTED.match(sqlQuery, start) else result
 
     return sql
+
+
+def _formatted(session: Any, sql: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The text with these values in it as pyspark writes them, and the frames that it names."""
+    from pyspark.sql.connect.sql_formatter import SQLStringFormatter
+
+    formatter = SQLStringFormatter(session)
+    text = formatter.format(sql, **values)
+    return text, {name: frame for frame, name in formatter._temp_views}
+
+
+def _template(sql: str, frames: dict[str, Any]) -> str:
+    """The text that pyspark formats to this one, given the frames by their names."""
+    sql = sql.replace("{", "{{").replace("}", "}}")
+    for name in frames:
+        sql = sql.replace(name, f"{{{name}}}")
+    return sql
+
+
+def _countable(result: Any) -> Any:
+    """The same rows, where a count is of a type that PySpark knows: the engine counts without a sign."""
+    from pyspark.sql.connect.plan import CachedRelation
+
+    if not isinstance(result._plan, CachedRelation) or result.columns != ["count"]:
+        return result
+    return result.select(result["count"].cast("bigint").alias("count"))
+
+
+def _error(original: Any) -> Any:
+    def handle_error(self: Any, error: Exception) -> NoReturn:
+        from pyspark.errors import AnalysisException, PySparkException
+
+        try:
+            original(self, error)
+        except PySparkException as raised:
+            reason = tables.refusal() if _REFUSED in str(raised) else None
+            if reason is None:
+                raise
+        raise AnalysisException(reason) from None
+
+    return handle_error
 
 
 def _check(sql: str) -> None:

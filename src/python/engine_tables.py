@@ -11,6 +11,7 @@ it. Where nobody answers, and in a forked child, the engine gets everything as i
 import decimal
 import functools
 import math
+import threading
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -21,7 +22,11 @@ Ask = Callable[[dict[str, Any]], Optional[dict[str, Any]]]
 
 _ask: Ask = lambda _: None  # noqa: E731 - replaced by install()
 
-_MODES = {"default": "error", "errorifexists": "error", "error": "error"}
+_MODES = {
+    "default": "error",
+    "errorifexists": "error",
+    **{mode: mode for mode in ("error", "ignore", "append", "overwrite")},
+}
 
 
 # ---- asking ------------------------------------------------------------------------------------------------
@@ -38,19 +43,45 @@ def asked(**body: Any) -> Optional[dict[str, Any]]:
 def _raise(error: dict[str, str]) -> NoReturn:
     from pyspark.errors import AnalysisException
 
-    text = error["message"]
-    if error["hint"]:
-        text = f"{text}. {error['hint']}"
+    text = _words(error)
     if error["code"] == "cancelled":
-        raise KeyboardInterrupt
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        raise RuntimeError(text)
     if error["code"] == "unsupported":
         raise NotImplementedError(text)
     raise AnalysisException(text)
 
 
-def sql(session: Any, text: str, args: Any) -> Any:
-    """What a text gives that is not the engine's to answer: a frame, or the text to send to the engine."""
-    answer = asked(ask="sql", text=text, params=_bindable(args))
+def _words(error: dict[str, str]) -> str:
+    return f"{error['message']}. {error['hint']}" if error["hint"] else error["message"]
+
+
+def settle() -> None:
+    """Makes a table that was made at a place of the user's one that can be read and written at once."""
+    asked(ask="settle")
+
+
+def refusal() -> Optional[str]:
+    """Why the catalogue refused what the engine asked of it last; None where that is not known."""
+    answer = _ask({"ask": "refusal"})
+    refused = answer and answer.get("refusal")
+    return _words(refused) if refused else None
+
+
+def sql(session: Any, text: str, args: Any, frames: dict[str, Any]) -> Any:
+    """What a text gives that is not the engine's to answer: a frame, or the text to send to the engine.
+
+    `frames` are those that the text names; they are views as long as the ask lasts."""
+    made = []
+    try:
+        for name, frame in frames.items():
+            frame.createTempView(name)
+            made.append(name)
+        answer = asked(ask="sql", text=text, params=_bindable(args))
+    finally:
+        for name in made:
+            session.catalog.dropTempView(name)
     if answer is None:
         return text
     if "unset" in answer:
@@ -134,13 +165,19 @@ def _save_as_table(original: Any) -> Any:
         partitionBy: Any = None,  # noqa: N803 - pyspark's own name
         **options: Any,
     ) -> None:
+        from pyspark.errors import IllegalArgumentException
+
         self.mode(mode).options(**options)
         if partitionBy is not None:
             self.partitionBy(partitionBy)
         if format is not None:
             self.format(format)
         write = self._write
-        mode = write.mode or "error"
+        mode = _MODES.get((write.mode or "error").lower())
+        if mode is None:
+            raise IllegalArgumentException(
+                f'unknown save mode "{write.mode}": use "overwrite", "append", "ignore" or "error"'
+            )
         replace_where = _option(write.options, "replaceWhere")
         if replace_where is not None:
             raise NotImplementedError(
@@ -152,7 +189,7 @@ def _save_as_table(original: Any) -> Any:
             self._spark,
             self._df,
             table=name,
-            mode=_MODES.get(mode, mode),
+            mode=mode,
             format=write.source,
             path=_option(write.options, "path"),
             partition_by=list(write.partitioning_cols),
@@ -222,6 +259,7 @@ def _create_table(original: Any) -> Any:
                 original(self, tableName, path, source, schema, description, **options)
         else:
             original(self, tableName, path, source, schema, description, **options)
+        settle()
         # What the engine gives here can be made, not read.
         return session.table(tableName)
 

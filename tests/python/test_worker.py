@@ -664,6 +664,42 @@ class Asks(EngineTest):
             sent, _ = self.answered(f"spark.sql('x', [{value}])", {"sql": "select 1"})
             self.assertIsNone(sent[0]["params"], value)
 
+    def test_a_save_mode_is_read_as_spark_reads_it(self):
+        done = {"columns": [], "rows": []}
+        modes = {"OverWrite": "overwrite", "ErrorIfExists": "error", "default": "error", "APPEND": "append"}
+        for mode, expected in modes.items():
+            sent, envelope = self.answered(f"spark.range(1).write.mode('{mode}').saveAsTable('t')", done)
+            self.assertEqual((sent[0]["mode"], envelope["status"]), (expected, "ok"), envelope["error"])
+        error = self.error("spark.range(1).write.mode('sideways').saveAsTable('t')", answers=True)
+        self.assertEqual(error["class"], "IllegalArgumentException")
+        self.assertIn('unknown save mode "sideways"', error["message"])
+
+    def test_frames_that_a_text_names_are_there_for_whom_it_is_asked(self):
+        code = (
+            "text = 'create table t as select * from {df} where \\'{{\\' <> {s}'\n"
+            "spark.sql(text, df=spark.range(2), s='a').collect(), "
+            "[t.name for t in spark.catalog.listTables()]"
+        )
+        for answer, expected in (
+            ({"columns": [], "rows": []}, "([], [])"),
+            ({"sql": "select count(*) as n, '{{' as brace from {df}"}, "([Row(n=2, brace='{{')], [])"),
+        ):
+            self.worker.start(code, answers=True)
+            ask = self.worker.message()
+            text = ask["body"]["text"]
+            view = text.split(" from ")[1].split(" ")[0]
+            self.assertEqual(text, f"create table t as select * from {view} where '{{' <> 'a'")
+            answer = {
+                key: value.replace("{df}", view) if key == "sql" else value for key, value in answer.items()
+            }
+            self.answer(ask["id"], answer)
+            if "sql" in answer:
+                settle = self.worker.message()
+                self.assertEqual(settle["body"], {"ask": "settle"})
+                self.answer(settle["id"], {})
+            envelope = self.worker.finish()
+            self.assertEqual(envelope["text"], expected, envelope["error"])
+
     def test_a_cells_end_ends_what_its_threads_wait_for(self):
         code = (
             "import threading\nsaid = []\n"

@@ -1,11 +1,12 @@
 //! What Python code asks of us while it runs: a text of `spark.sql` that the engine may not know, a frame to save as a
-//! table. Each ask has one answer; a cell's end ends its asks.
+//! table, what the catalogue did. Each ask has one answer; a cell's end ends its asks.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::metastore::Door;
 use super::rewrite::{self, Rewritten};
 use super::tables_sql::{self, Did, SaveMode, Tables, ToSave};
 use crate::model::{Code, Error, Result};
@@ -36,6 +37,10 @@ enum Ask {
         #[serde(default)]
         overwrite_schema: bool,
     },
+    /// The engine has made what may be a table at a place of the user's: what follows in the cell may read and write it.
+    Settle,
+    /// The engine told of a refusal by the catalogue without its reason.
+    Refusal,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,10 +61,16 @@ impl From<Bound> for Params {
     }
 }
 
-/// Answers an ask.
-pub(super) async fn answer(tables: &Tables<'_>, body: Value) -> Value {
+/// Answers an ask of the worker that has this door.
+pub(super) async fn answer(tables: &Tables<'_>, door: &Door, body: Value) -> Value {
     let did = match serde_json::from_value(body) {
-        Ok(Ask::Sql { text, params }) => sql(tables, &text, params).await,
+        Ok(Ask::Sql { text, params }) => {
+            // What was refused before was another statement's.
+            door.take_refusal();
+            sql(tables, &text, params).await
+        }
+        Ok(Ask::Settle) => door.settle().await.map(|()| told(Did::Nothing, "")),
+        Ok(Ask::Refusal) => Ok(json!({"refusal": door.take_refusal().map(|e| plain(&e))})),
         Ok(Ask::Save {
             table,
             view,
@@ -84,16 +95,22 @@ pub(super) async fn answer(tables: &Tables<'_>, body: Value) -> Value {
             };
             tables.save(&save).await.map(|did| told(did, ""))
         }
-        Err(e) => Err(Error::internal("an ask is not understood").source_error(e)),
+        Err(e) => Err(Error::new(
+            Code::InvalidArgument,
+            format!("what was asked cannot be read: {e}"),
+        )
+        .hint("Call the method with the kinds of values that PySpark documents for it.")),
     };
-    did.unwrap_or_else(|e| {
-        // The engine's own words need no hint of ours: code that has the error sees them as Spark's.
-        let hint = match e.code() {
-            Code::StatementFailed => "",
-            _ => e.hint_text(),
-        };
-        json!({"error": {"code": e.code().as_str(), "message": e.message(), "hint": hint}})
-    })
+    did.unwrap_or_else(|e| json!({"error": plain(&e)}))
+}
+
+fn plain(e: &Error) -> Value {
+    // The engine's own words need no hint of ours: code that has the error sees them as Spark's.
+    let hint = match e.code() {
+        Code::StatementFailed => "",
+        _ => e.hint_text(),
+    };
+    json!({"code": e.code().as_str(), "message": e.message(), "hint": hint})
 }
 
 async fn sql(tables: &Tables<'_>, text: &str, params: Option<Bound>) -> Result<Value> {

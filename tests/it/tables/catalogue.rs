@@ -208,17 +208,17 @@ async fn names_survive_or_are_refused_before_anything_is_written() {
     for name in ["", " ", " a", "a\u{200b}b", "a\u{202e}b", &"n".repeat(256)] {
         run(&server, &format!("create table `{name}` (a int)"))
             .await
-            .failed("statement_failed");
+            .failed("invalid_argument");
         run(&server, &format!("create table x (`{name}` int)"))
             .await
-            .failed("statement_failed");
+            .failed("invalid_argument");
         run(&server, &format!("create database `{name}`"))
             .await
-            .failed("statement_failed");
+            .failed("invalid_argument");
     }
     let refused = run(&server, "create database delta")
         .await
-        .failed("statement_failed");
+        .failed("invalid_argument");
     assert!(refused.message().contains("\"delta\""), "{}", refused.text);
     assert_eq!(run(&server, "show tables").await.ok().csv(), before);
     server.end().await;
@@ -308,7 +308,7 @@ async fn tables_at_a_place_of_the_user_s_can_be_made_in_every_way() {
         "create table d (id int) using delta location 'relative/d'",
     )
     .await
-    .failed("statement_failed");
+    .failed("invalid_argument");
     assert!(
         refused.message().contains("no absolute path"),
         "{}",
@@ -324,13 +324,62 @@ async fn a_database_that_is_not_empty_is_not_dropped() {
     run(&server, "create table shop.t (id int)").await.ok();
     let refused = run(&server, "drop database shop")
         .await
-        .failed("statement_failed");
+        .failed("invalid_argument");
     assert!(refused.message().contains("not empty"), "{}", refused.text);
     assert_eq!(count(&server, "shop.t").await, "0");
     run(&server, "drop database shop cascade").await.ok();
     run(&server, "drop database default cascade")
         .await
-        .failed("statement_failed");
+        .failed("invalid_argument");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_is_told_why_the_catalogue_refuses() {
+    let server = Server::start().await;
+    run(&server, "create database shop").await.ok();
+    run(&server, "create table shop.t (id int)").await.ok();
+    for (code, reason) in [
+        ("spark.sql('drop database shop')", "not empty"),
+        ("spark.sql('drop table nope')", "nope"),
+        ("spark.sql('create database delta')", "\"delta\""),
+    ] {
+        let refused = server
+            .call("run_pyspark", json!({"code": code}))
+            .await
+            .failed("statement_failed");
+        assert!(
+            refused.text.contains("\nAnalysisException: "),
+            "{}",
+            refused.text
+        );
+        assert!(refused.text.contains(reason), "{}", refused.text);
+        assert!(!refused.text.contains("HTTP"), "{}", refused.text);
+        assert!(!refused.text.contains("127.0.0.1"), "{}", refused.text);
+    }
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_reads_and_writes_at_once_what_it_makes() {
+    let own = tempfile::tempdir().unwrap();
+    let server = Server::start().await;
+    let code = format!(
+        "root = '{}'\n\
+         spark.sql(f\"create table a (id bigint) using delta location '{{root}}/a'\")\n\
+         empty = spark.table('a').count()\n\
+         spark.range(2).write.mode('Append').saveAsTable('a')\n\
+         from pyspark.sql.types import StructType\n\
+         made = spark.catalog.createTable('b', f'{{root}}/b', 'delta', StructType.fromDDL('id bigint'))\n\
+         none = made.count()\n\
+         spark.sql('insert into b values (1)')\n\
+         counted = spark.sql(f\"create table c using parquet location '{{root}}/c' as select id from range(3)\").collect()\n\
+         spark.sql('create table d as select id + 1 as id from {{df}}', df=spark.range(4))\n\
+         (empty, none, [spark.table(t).count() for t in 'abcd'], [row['count'] for row in counted])",
+        own.path().display()
+    );
+    let shown = server.python(&code).await.ok();
+    assert_eq!(shown.data("value"), Some("(0, 0, [2, 1, 3, 4], [3])\n"));
     server.end().await;
 }
 

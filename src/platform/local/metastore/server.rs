@@ -31,7 +31,6 @@ pub(super) fn routes(metastore: Metastore) -> Router {
         .route("/tables", get(list_tables).post(add_table))
         .route("/tables/{name}", get(get_table).delete(drop_table))
         .route("/staging-tables", post(add_staging))
-        .route("/settle", post(settle))
         .route("/delta/preview/commits", get(list_commits).post(add_commit));
     Router::new()
         .nest(&format!("/{{worker}}{BASE}"), routes)
@@ -211,15 +210,6 @@ async fn add_table(
     let new: wire::NewTable = body(&bytes)?;
     let made = metastore.add_table(new, &worker).await?;
     Ok(Json(wire::table(&made, metastore.places())))
-}
-
-/// Not Unity Catalog's: what runs in the worker calls it when a statement inside a cell has ended.
-async fn settle(
-    State(metastore): State<Metastore>,
-    Path(Worker { worker }): Path<Worker>,
-) -> Answer {
-    metastore.settle(&worker).await?;
-    Ok(Json(json!({})))
 }
 
 async fn get_table(

@@ -240,10 +240,7 @@ impl Running<'_> {
     /// The catalogue's own reason, where the engine only tells that it was refused.
     fn with_reason(&self, e: Error) -> Error {
         match self.live.catalog.take_refusal() {
-            Some(refusal) if e.message().contains("HTTP status") => {
-                Error::new(e.code(), refusal.message().to_owned())
-                    .hint(refusal.hint_text().to_owned())
-            }
+            Some(refusal) if e.message().contains("HTTP status") => refusal,
             _ => e,
         }
     }

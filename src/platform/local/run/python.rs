@@ -65,7 +65,7 @@ impl Running<'_> {
             };
             match event {
                 CellEvent::Asked { id, body } => asks.push(async move {
-                    let answer = asks::answer(tables, body).await;
+                    let answer = asks::answer(tables, &self.live.catalog, body).await;
                     self.live.worker.answer(id, answer).await;
                 }),
                 CellEvent::Started => self.say(Event::Started).await,
