@@ -16,6 +16,8 @@ pub(super) struct Found {
     /// As the catalogue has it; `None` for a folder without a name.
     pub(super) table: Option<Table>,
     pub(super) location: PathBuf,
+    /// The same as the engine is to be told it.
+    told: PathBuf,
 }
 
 impl Found {
@@ -23,7 +25,7 @@ impl Found {
     pub(super) fn sql_name(&self) -> String {
         match &self.table {
             Some(table) => sql_name(&table.name),
-            None => format!("delta.{}", quote(&self.location.to_string_lossy())),
+            None => format!("delta.{}", quote(&self.told.to_string_lossy())),
         }
     }
 
@@ -100,6 +102,7 @@ impl Tables<'_> {
                 return Ok(Found {
                     table: None,
                     location: path.clone(),
+                    told: self.metastore.for_engine(path),
                 });
             }
             Target::Name(parts) => parts,
@@ -107,6 +110,7 @@ impl Tables<'_> {
         let name = self.name(parts).await?;
         match self.metastore.find(&name).await? {
             Some(table) => Ok(Found {
+                told: self.metastore.for_engine(&table.location),
                 location: table.location.clone(),
                 table: Some(table),
             }),

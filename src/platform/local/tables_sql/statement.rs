@@ -101,6 +101,13 @@ pub(crate) enum CreateMode {
     Replace,
 }
 
+impl CreateMode {
+    /// A table that is there is replaced.
+    pub(crate) fn replaces(self) -> bool {
+        matches!(self, Self::OrReplace | Self::Replace)
+    }
+}
+
 /// A column, as a statement defines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewColumn {
