@@ -35,6 +35,8 @@ enum Ask {
         comment: Option<String>,
         #[serde(default)]
         overwrite_schema: bool,
+        #[serde(default)]
+        merge_schema: bool,
     },
 }
 
@@ -70,6 +72,7 @@ pub(super) async fn answer(tables: &Tables<'_>, body: Value) -> Value {
             properties,
             comment,
             overwrite_schema,
+            merge_schema,
         }) => {
             let save = ToSave {
                 table,
@@ -81,6 +84,7 @@ pub(super) async fn answer(tables: &Tables<'_>, body: Value) -> Value {
                 properties,
                 comment,
                 overwrite_schema,
+                merge_schema,
             };
             tables.save(&save).await.map(|did| told(did, ""))
         }

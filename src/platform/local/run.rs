@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::metastore::Metastore;
 use super::rewrite::{self, Rewritten};
 use super::session::Live;
-use super::tables_sql::{Did, Tables, Target};
+use super::tables_sql::{self, Did, Tables, Target};
 use super::write::Writer;
 use super::{asks, missing, paths};
 use crate::model::{Batch, Code, Column, End, Error, Event, Result};
@@ -81,7 +81,8 @@ pub(super) async fn run(
             let sql = running.steps(running.sql_steps(&text, &params, &files, reads, &folder));
             tokio::select! {
                 ended = sql => {
-                    running.settle().await;
+                    let failed = !matches!(ended.end, End::Succeeded);
+                    running.settle(failed).await;
                     if !keep_views {
                         running.drop_views(&files).await;
                     }
@@ -132,7 +133,7 @@ pub(super) async fn run(
             // An interrupt that is still on its way would hit the session's next statement.
             stop.cancel();
             let _ = ladder.await;
-            running.settle().await;
+            running.settle(false).await;
             ended
         }
     };
@@ -452,8 +453,8 @@ impl Running<'_> {
     }
 
     /// A table that was made at a place of the user's and not written gets its first version.
-    async fn settle(&self) {
-        if let Err(e) = self.live.catalog.settle().await {
+    async fn settle(&self, failed: bool) {
+        if let Err(e) = self.live.catalog.settle(failed).await {
             let warning = format!("a table was made and cannot be written: {}", e.message());
             self.say(Event::Warning(warning)).await;
         }
@@ -466,7 +467,7 @@ impl Running<'_> {
                 Error::new(e.code(), refusal.message().to_owned())
                     .hint(refusal.hint_text().to_owned())
             }
-            _ => e,
+            _ => tables_sql::of_bound(e),
         }
     }
 

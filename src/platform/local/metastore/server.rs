@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::tables::Settle;
 use super::{Metastore, wire};
 use crate::model::{Code, Error};
 
@@ -218,7 +219,7 @@ async fn settle(
     State(metastore): State<Metastore>,
     Path(Worker { worker }): Path<Worker>,
 ) -> Answer {
-    metastore.settle(&worker).await?;
+    metastore.settle(&worker, Settle::Part).await?;
     Ok(Json(json!({})))
 }
 

@@ -36,7 +36,7 @@ impl Tables<'_> {
         if !self.is_delta(create).await? {
             return Ok(Did::Engine);
         }
-        check_properties(&create.properties)?;
+        check_properties(create.properties.keys())?;
         let name = self.name(&create.table).await?;
         if !create.mode.replaces() {
             return self.created(create, &name, params).await;
@@ -309,7 +309,7 @@ pub(crate) fn bound(text: &str, params: &Params) -> Result<Relation> {
     .without_place())
 }
 
-fn of_query(fields: Vec<Field>) -> (Vec<Field>, Value) {
+pub(super) fn of_query(fields: Vec<Field>) -> (Vec<Field>, Value) {
     let fields: Vec<Field> = fields.into_iter().map(loose).collect();
     let schema = crate::spark_connect::schema_json(&fields);
     (fields, schema)
@@ -333,7 +333,7 @@ fn loose(field: Field) -> Field {
 }
 
 /// What is wrong with columns, all of it.
-fn check(fields: &[Field], partition_by: &[String]) -> Result<()> {
+pub(super) fn check(fields: &[Field], partition_by: &[String]) -> Result<()> {
     let mut wrong = Vec::new();
     let mut seen = HashSet::new();
     for field in fields {
@@ -355,7 +355,7 @@ fn check(fields: &[Field], partition_by: &[String]) -> Result<()> {
             wrong.push(format!("there is no column {column} to partition by"));
         }
     }
-    if partition_by.len() >= fields.len() {
+    if !partition_by.is_empty() && partition_by.len() >= fields.len() {
         wrong.push("all columns are columns to partition by".to_owned());
     }
     if wrong.is_empty() {

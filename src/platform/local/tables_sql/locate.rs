@@ -7,7 +7,7 @@ use super::statement::Target;
 use super::{Step, Tables};
 use crate::model::{Code, Error, TableName};
 use crate::platform::local::delta::{self, Snapshot};
-use crate::platform::local::metastore::Table;
+use crate::platform::local::metastore::{CATALOG, Table};
 use crate::sql::quote;
 
 /// A table that is there.
@@ -85,7 +85,19 @@ impl Tables<'_> {
     pub(super) async fn name(&self, parts: &[String]) -> Step<TableName> {
         match parts {
             [table] => Ok(TableName::new(self.current_database().await?, table)),
-            [database, table] | [_, database, table] => Ok(TableName::new(database, table)),
+            [database, table] => Ok(TableName::new(database, table)),
+            [catalog, database, table] if catalog.eq_ignore_ascii_case(CATALOG) => {
+                Ok(TableName::new(database, table))
+            }
+            [catalog, database, table] => Err(Error::new(
+                Code::NotFound,
+                format!("there is no catalogue {catalog}"),
+            )
+            .hint(format!(
+                "Write {}: the local engine has one catalogue, {CATALOG}.",
+                TableName::new(database, table)
+            ))
+            .into()),
             _ => Err(Error::new(
                 Code::InvalidArgument,
                 format!("{} is no name of a table", parts.join(".")),

@@ -31,6 +31,8 @@ pub(crate) enum TableStatement {
         /// Its new name.
         to: Vec<String>,
     },
+    /// `TRUNCATE TABLE`.
+    Truncate(Target),
     /// `SHOW CREATE TABLE`.
     ShowCreate(Target),
     /// `SHOW TBLPROPERTIES`.
@@ -47,7 +49,11 @@ impl TableStatement {
     /// Whether it changes anything.
     pub(crate) fn writes(&self) -> bool {
         match self {
-            Self::Create(_) | Self::Like { .. } | Self::Alter { .. } | Self::Rename { .. } => true,
+            Self::Create(_)
+            | Self::Like { .. }
+            | Self::Alter { .. }
+            | Self::Rename { .. }
+            | Self::Truncate(_) => true,
             Self::ShowCreate(_)
             | Self::ShowProperties(..)
             | Self::ShowPartitions(_)
