@@ -174,3 +174,33 @@ fn version_of(file: &str) -> Option<u64> {
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_whose_first_commits_were_cleaned_away_is_read_by_its_checkpoint() {
+        let recorded =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/delta/engine/_delta_log");
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("_delta_log");
+        fs::create_dir(&log).unwrap();
+        for entry in fs::read_dir(recorded).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), log.join(entry.file_name())).unwrap();
+        }
+        let whole = newest(folder.path()).unwrap().unwrap();
+        let clean = |versions: std::ops::RangeInclusive<u64>| {
+            for version in versions {
+                fs::remove_file(commit_file(folder.path(), version)).unwrap();
+            }
+        };
+        clean(0..=19);
+        assert_eq!(newest(folder.path()).unwrap().unwrap(), whole);
+        // Nothing but the checkpoint of version 20.
+        clean(20..=25);
+        let newest = newest(folder.path()).unwrap().unwrap();
+        assert_eq!(newest.version, 20);
+    }
+}

@@ -21,9 +21,15 @@ use crate::platform::Params;
 use crate::platform::local::delta::{self, Description, NewTable};
 use crate::platform::local::metastore::names::{self, NameOf};
 use crate::platform::local::metastore::{Publish, Table};
-use crate::platform::local::write::is_conflict;
+use crate::platform::local::write::{is_conflict, statistics};
 use crate::spark_connect::{Destination, Field, Relation, Save, SaveMode, Type};
 use crate::sql::quote;
+
+/// The properties that say of which columns the log has statistics.
+pub(super) const STATISTICS: [&str; 2] = [
+    "delta.dataSkippingNumIndexedCols",
+    "delta.dataSkippingStatsColumns",
+];
 
 /// How often a replacement is tried that another writer came before: each time the query runs anew.
 const RACES: u32 = 6;
@@ -73,15 +79,17 @@ impl Tables<'_> {
             None => self.of_columns(&create.columns).await?,
         };
         check(&fields, &create.partition_by)?;
-        let table = NewTable {
+        let statistics = statistics(&fields);
+        let mut table = NewTable {
             schema,
             partition_by: partition_columns(&fields, &create.partition_by),
             comment: create.comment.clone(),
             properties: create.properties.clone(),
         };
+        table.properties.extend(statistics.clone());
         let mark = Uuid::new_v4().to_string();
         let stays = match &existing {
-            Some(old) => stays(old).await,
+            Some(old) => stays(old, statistics).await,
             None => false,
         };
         let commit = match existing {
@@ -128,7 +136,12 @@ impl Tables<'_> {
             schema: like.schema,
             partition_by: like.partition_by,
             comment: like.comment,
-            properties: Default::default(),
+            properties: like
+                .properties
+                .into_iter()
+                .filter(|(key, _)| STATISTICS.contains(&key.as_str()))
+                .filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())))
+                .collect(),
         };
         self.make(&name, new, None, Publish::Create, "").await?;
         Ok(Did::Nothing)
@@ -277,20 +290,26 @@ impl Tables<'_> {
 }
 
 /// Whether a table can be replaced where it is: a plain Delta table whose log we may write, and whose columns have no
-/// other names in its files.
-async fn stays(old: &Table) -> bool {
+/// other names in its files. What statistics it has must be right before the rows are written, which `statistics` says:
+/// else a table of ours gets a new folder.
+async fn stays(old: &Table, statistics: Option<(String, String)>) -> bool {
     if old.format != "delta" || old.catalog_managed {
         return false;
     }
-    let location = old.location.clone();
+    let (location, owned) = (old.location.clone(), old.owned);
     let looked = blocking(move || {
         let mut mapped = false;
+        let mut others = false;
         delta::prepare(&location, "", false, |table| {
             let mode = table.properties.get("delta.columnMapping.mode");
             mapped = mode.is_some_and(|mode| mode != "none");
+            others = STATISTICS.iter().any(|key| {
+                let wanted = statistics.as_ref().filter(|(wanted, _)| wanted == key);
+                table.properties.get(*key) != wanted.map(|(_, value)| value)
+            });
             Ok(())
         })?;
-        Ok(!mapped)
+        Ok(!mapped && !(owned && others))
     });
     looked.await.unwrap_or(false)
 }
@@ -444,5 +463,40 @@ pub(super) fn count(count: Option<u64>) -> Did {
     match count {
         Some(count) => rows(&[("count", "bigint")], vec![vec![count.into()]]),
         None => Did::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(fields: &[(&str, &str)]) -> Value {
+        let fields: Vec<Value> = fields
+            .iter()
+            .map(|(name, kind)| {
+                json!({"name": name, "type": {"type": "array", "elementType": kind, "containsNull": false},
+                    "nullable": false, "metadata": {}})
+            })
+            .collect();
+        json!({"type": "struct", "fields": fields})
+    }
+
+    #[test]
+    fn a_schema_gets_the_wanted_order_and_no_other_types() {
+        let mut wanted = schema(&[("p", "string"), ("a", "long")]);
+        wanted["fields"][0]["nullable"] = true.into();
+        wanted["fields"][0]["type"]["containsNull"] = true.into();
+        let mut found = schema(&[("a", "long"), ("p", "string")]);
+        describe(&mut found, &wanted);
+        assert_eq!(found, wanted);
+        // Another writer's.
+        for other in [
+            schema(&[("a", "double"), ("p", "string")]),
+            schema(&[("a", "long")]),
+        ] {
+            let mut found = other.clone();
+            describe(&mut found, &wanted);
+            assert_eq!(found, other);
+        }
     }
 }

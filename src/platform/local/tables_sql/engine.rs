@@ -59,7 +59,7 @@ pub(crate) fn of_bound(e: Error) -> Error {
         Code::Unsupported,
         "the local engine binds no values in INSERT, DELETE, UPDATE and MERGE",
     )
-    .hint("Write the values into the statement's text as literals, with ' doubled to '' inside of texts.")
+    .hint("Write the values into the statement's text as literals, with \\' for a ' inside of one.")
     .source_error(e)
 }
 

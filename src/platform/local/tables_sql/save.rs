@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::create::check;
+use super::create::{STATISTICS, check};
 use super::locate::{missing, taken};
 use super::parse::name_of;
 use super::statement::{Create, CreateMode};
@@ -170,6 +170,8 @@ impl Tables<'_> {
         }
         if !table.catalog_managed {
             let properties = old.properties.into_iter();
+            // These are of the columns that it had.
+            let properties = properties.filter(|(key, _)| !STATISTICS.contains(&key.as_str()));
             let texts = properties.filter_map(|(k, v)| Some((k, v.as_str()?.to_owned())));
             let said = std::mem::take(&mut create.properties);
             create.properties = texts.chain(said).collect();

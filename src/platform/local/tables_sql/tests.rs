@@ -158,7 +158,6 @@ fn statements_name_their_table(#[case] text: &str, #[case] expected: TableStatem
     "create table t (a int) location '/x'",
     "create table t (a int) location '/x'"
 )]
-#[case::as_is("create table t (a int default 1)", "create table t (a int default 1)")]
 #[case::as_is(
     "create table t (a int) tblproperties ('delta.feature.catalogManaged' = 'supported')",
     "create table t (a int) tblproperties ('delta.feature.catalogManaged' = 'supported')"

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::again::Pause;
 pub(in crate::platform::local) use self::again::is_conflict;
+pub(in crate::platform::local) use self::check::statistics;
 use self::check::{Problems, same};
 use self::commit::{Commit, blocking};
 use self::engine::Engine;
