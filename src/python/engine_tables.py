@@ -194,6 +194,7 @@ def _save_as_table(original: Any) -> Any:
             path=_option(write.options, "path"),
             partition_by=list(write.partitioning_cols),
             overwrite_schema=_option(write.options, "overwriteSchema") == "true",
+            merge_schema=(_option(write.options, "mergeSchema") or "").lower() == "true",
         )
         if not saved:
             original(self, name)

@@ -113,7 +113,7 @@ async fn each_statement_that_the_engine_lacks_does_what_it_says() {
         ("describe u", "id,bigint,\nn,struct<a:int>,"),
         // A table whose commits the catalogue hands out.
         (
-            "create table m (id int default 1, s string) tblproperties ('delta.feature.allowColumnDefaults' = 'supported')",
+            "create table m (id int, s string) tblproperties ('delta.feature.allowColumnDefaults' = 'supported')",
             "true",
         ),
         ("insert into m values (1, 'a')", "1"),
@@ -293,11 +293,41 @@ async fn what_cannot_be_done_is_said_with_a_way_out_and_changes_nothing() {
             "statement_failed",
             "",
         ),
+        (
+            "create table d (a int default 5)",
+            "unsupported",
+            "Leave them out",
+        ),
+        (
+            "create table d tblproperties ('delta.feature.allowColumnDefaults' = 'supported') as select 1 as a",
+            "unsupported",
+            "Leave them out",
+        ),
+        (
+            "alter table t unset tblproperties if exists ('delta.enableDeletionVectors')",
+            "unsupported",
+            "Leave them out",
+        ),
+        (
+            "alter table t set tblproperties ('io.unitycatalog.tableId' = 'x')",
+            "unsupported",
+            "Leave them out",
+        ),
+        ("truncate table f", "unsupported", "CREATE OR REPLACE TABLE"),
+        ("truncate table v", "not_found", "temp view"),
+        ("describe history other.default.t", "not_found", "default.t"),
     ];
+    sql.run("create or replace temp view v as select 1 as a")
+        .await
+        .ok();
+    sql.run("create table f (a int) using parquet").await.ok();
     for (text, code, way_out) in cases {
         let answer = sql.run(text).await.failed(code);
         assert!(answer.hint().contains(way_out), "{text}: {}", answer.text);
     }
+    let failing = "create table x using delta cluster by (a) as select raise_error('no') as a";
+    sql.run(failing).await.failed("statement_failed");
+    sql.run("create table x (a int)").await.ok();
     assert_eq!(sql.rows("select * from t").await, "1");
     assert_eq!(
         sql.rows("describe history t limit 1")
@@ -395,7 +425,7 @@ async fn a_reader_sees_the_old_table_or_the_new_one_while_it_is_replaced() {
         .await
         .ok();
     // The second is one that is replaced by another folder.
-    sql.run("create table m (n int, m int default 0) tblproperties ('delta.feature.allowColumnDefaults' = 'supported')")
+    sql.run("create table m (n int, m int) tblproperties ('delta.feature.allowColumnDefaults' = 'supported')")
         .await
         .ok();
     sql.run("insert into m select 0 as n, 0 as m from range(100)")
@@ -456,5 +486,156 @@ async fn a_replacement_that_is_cancelled_leaves_the_old_table() {
             .ok();
         assert_eq!(sql.rows("select * from t").await, "1", "{tool}");
     }
+    sql.0.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partitioned_table_keeps_the_order_of_its_columns_each_time_it_is_replaced() {
+    let sql = Sql::start().await;
+    let made = "create or replace table t partitioned by (p) as select 'x' as p, 1 as a, 2 as b";
+    for _ in 0..2 {
+        sql.run(made).await.ok();
+        assert_eq!(
+            sql.rows("describe t")
+                .await
+                .lines()
+                .take(3)
+                .collect::<Vec<_>>(),
+            ["p,string,", "a,int,", "b,int,"]
+        );
+    }
+    sql.python(
+        "spark.createDataFrame([('y', 3, 4)], 'p string, a int, b int').write.insertInto('t')",
+    )
+    .await
+    .ok();
+    assert_eq!(
+        sql.rows("select p, a, b from t order by p").await,
+        "x,1,2\ny,3,4"
+    );
+    sql.0.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_append_adds_is_null_in_the_rows_before_and_a_path_elsewhere_is_refused() {
+    let sql = Sql::start().await;
+    for (table, properties) in [
+        ("t", ""),
+        (
+            "m",
+            "tblproperties ('delta.feature.allowColumnDefaults' = 'supported')",
+        ),
+    ] {
+        sql.run(&format!("create table {table} (a int) {properties}"))
+            .await
+            .ok();
+        sql.run(&format!("insert into {table} values (1)"))
+            .await
+            .ok();
+        let code = format!(
+            "df = spark.createDataFrame([(2, 'x', 7)], 'a int, s string, n int')\n\
+             df.write.mode('append').option('mergeSchema', 'true').saveAsTable('{table}')\n\
+             df.write.mode('append').option('mergeSchema', True).saveAsTable('{table}')"
+        );
+        sql.python(&code).await.ok();
+        assert_eq!(
+            sql.rows(&format!("select * from {table} order by a")).await,
+            "1,,\n2,x,7\n2,x,7",
+            "{table}"
+        );
+        sql.run(&format!("insert into {table} values (3, null, null)"))
+            .await
+            .ok();
+    }
+    let printed = sql
+        .prints(
+            "try: spark.range(1).selectExpr('1 as a').write.mode('append').option('path', '/elsewhere').saveAsTable('t')\n\
+             except NotImplementedError: print('refused')\n\
+             place = spark.sql('describe detail t').collect()[0].location\n\
+             df.write.mode('append').option('path', 'file://' + place).saveAsTable('t'); print(spark.table('t').count())",
+        )
+        .await;
+    assert_eq!(printed, "refused\n5");
+    sql.0.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_s_comment_is_that_of_its_log_wherever_it_is_shown() {
+    let sql = Sql::start().await;
+    sql.run("create table t comment 'one' as select 1 as a")
+        .await
+        .ok();
+    let managed = "create table m (a int) comment 'one' \
+                   tblproperties ('delta.feature.allowColumnDefaults' = 'supported')";
+    sql.run(managed).await.ok();
+    let listed = async |table: &str| {
+        let arguments = json!({"pattern": table, "detail": "columns"});
+        sql.0.call("list_tables", arguments).await.ok().text
+    };
+    for table in ["t", "m"] {
+        assert!(listed(table).await.contains("one"), "{table}");
+        sql.run(&format!("comment on table {table} is 'two'"))
+            .await
+            .ok();
+        assert!(listed(table).await.contains("two"), "{table}");
+        let shown = sql.rows(&format!("show create table {table}")).await;
+        assert!(shown.contains("COMMENT 'two'"), "{shown}");
+    }
+    sql.run("create or replace table t as select 2 as a")
+        .await
+        .ok();
+    sql.run("drop table m").await.ok();
+    let text = listed("t").await;
+    assert!(!text.contains("two"), "{text}");
+    sql.0.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nan_beside_one_other_value_stays_nan_however_the_table_was_made() {
+    let sql = Sql::start().await;
+    let rows = "select a, x from values (1, double('nan')), (2, 1.0D) as v(a, x)";
+    for made in [
+        format!("create table t as {rows}"),
+        format!("create or replace table t as {rows}"),
+        "create or replace table t as select 1 as a".to_owned(),
+        format!("create or replace table t as {rows}"),
+        format!("create or replace table t as {rows}"),
+    ] {
+        sql.run(&made).await.ok();
+        if made.contains("nan") {
+            let read = sql.rows("select a, x from t order by a").await;
+            assert_eq!(read, "1,NaN\n2,1.0", "{made}");
+        }
+    }
+    sql.run("create table l like t").await.ok();
+    sql.run(&format!("insert into l {rows}")).await.ok();
+    assert_eq!(
+        sql.rows("select a, x from l order by a").await,
+        "1,NaN\n2,1.0"
+    );
+    let code =
+        format!("spark.sql(\"{rows}\").coalesce(1).write.mode('overwrite').saveAsTable('t')");
+    sql.python(&code).await.ok();
+    assert_eq!(
+        sql.rows("select a, x from t order by a").await,
+        "1,NaN\n2,1.0"
+    );
+    sql.0.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_bound_in_a_statement_that_writes_are_refused_with_a_way_out() {
+    let sql = Sql::start().await;
+    sql.run("create table t as select 1 as a").await.ok();
+    for text in [
+        "delete from t where a = :x",
+        "insert into t select :x",
+        "update t set a = :x",
+    ] {
+        let arguments = json!({"sql": text, "params": {"x": 1}, "session": "s"});
+        let answer = sql.0.call("run_sql", arguments).await.failed("unsupported");
+        assert!(answer.hint().contains("literals"), "{}", answer.text);
+    }
+    assert_eq!(sql.rows("select * from t").await, "1");
     sql.0.end().await;
 }

@@ -644,6 +644,7 @@ class Asks(EngineTest):
                     "mode": "overwrite",
                     "partition_by": ["id"],
                     "overwrite_schema": False,
+                    "merge_schema": False,
                 },
                 {**common, "table": "u", "mode": "error", "partition_by": [], "properties": {"k": "v"}},
             ],

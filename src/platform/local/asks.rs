@@ -36,6 +36,8 @@ enum Ask {
         comment: Option<String>,
         #[serde(default)]
         overwrite_schema: bool,
+        #[serde(default)]
+        merge_schema: bool,
     },
     /// The engine has made what may be a table at a place of the user's: what follows in the cell may read and write it.
     Settle,
@@ -69,7 +71,7 @@ pub(super) async fn answer(tables: &Tables<'_>, door: &Door, body: Value) -> Val
             door.take_refusal();
             sql(tables, &text, params).await
         }
-        Ok(Ask::Settle) => door.settle().await.map(|()| told(Did::Nothing, "")),
+        Ok(Ask::Settle) => door.settle_part().await.map(|()| told(Did::Nothing, "")),
         Ok(Ask::Refusal) => Ok(json!({"refusal": door.take_refusal().map(|e| plain(&e))})),
         Ok(Ask::Save {
             table,
@@ -81,6 +83,7 @@ pub(super) async fn answer(tables: &Tables<'_>, door: &Door, body: Value) -> Val
             properties,
             comment,
             overwrite_schema,
+            merge_schema,
         }) => {
             let save = ToSave {
                 table,
@@ -92,6 +95,7 @@ pub(super) async fn answer(tables: &Tables<'_>, door: &Door, body: Value) -> Val
                 properties,
                 comment,
                 overwrite_schema,
+                merge_schema,
             };
             tables.save(&save).await.map(|did| told(did, ""))
         }

@@ -65,9 +65,6 @@ pub(crate) fn rewrite(text: &str) -> Result<Rewritten, Error> {
     if let Some(statement) = tables_sql::parse(text, &tokens)? {
         return Ok(Rewritten::Own(Box::new(statement)));
     }
-    if let Some(table) = tables_sql::truncated(text, &tokens)? {
-        return Ok(Rewritten::Sql(format!("DELETE FROM {table}")));
-    }
     match tokens.split_first() {
         Some((first, rest)) if is_any(first, &["DESCRIBE", "DESC"]) => Ok(describe(text, rest)),
         Some((first, rest)) if is(first, "USE") => Ok(use_database(text, rest)),

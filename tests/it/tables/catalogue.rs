@@ -451,3 +451,93 @@ async fn a_data_directory_with_spaces_and_letters_beyond_ascii_holds_whole_table
     assert_eq!(count(&next, "t").await, "2");
     next.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_write_keeps_its_rows_in_a_data_directory_of_any_name() {
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("dä ta 表");
+    let server = Server::with(setup_on(&data)).await;
+    run(&server, "create table t as select id from range(3)")
+        .await
+        .ok();
+    for rows in ["4", "5"] {
+        let sql = format!("create or replace table t as select id from range({rows})");
+        run(&server, &sql).await.ok();
+        assert_eq!(count(&server, "t").await, rows);
+    }
+    for rows in ["6", "7"] {
+        let code = format!(
+            "spark.range({rows}).selectExpr('id', 'id as b').write.mode('overwrite').saveAsTable('t')"
+        );
+        server.python(&code).await.ok();
+        assert_eq!(count(&server, "t").await, rows);
+    }
+    let partitions = run(
+        &server,
+        "create table p partitioned by (b) as select id, id % 2 as b from range(4)",
+    );
+    partitions.await.ok();
+    let shown = run(&server, "show partitions p").await.ok().csv();
+    assert_eq!(shown, [["b=0"], ["b=1"]]);
+    run(&server, "truncate table p").await.ok();
+    for (mode, sql, rows) in [
+        ("error", "select id from range(2)", "2"),
+        ("append", "select id from range(2)", "4"),
+        ("overwrite", "select id from range(3)", "3"),
+        ("overwrite", "select id, 1.5D as other from range(2)", "2"),
+        (
+            "merge",
+            "select id + 1 as id, 2.5D as other from range(2)",
+            "3",
+        ),
+    ] {
+        let keys = if mode == "merge" {
+            json!(["id"])
+        } else {
+            json!(null)
+        };
+        let mut arguments = json!({"table": "w", "mode": mode, "sql": sql, "wait_s": 60});
+        if !keys.is_null() {
+            arguments["keys"] = keys;
+        }
+        server.call("write_table", arguments).await.ok();
+        assert_eq!(count(&server, "w").await, rows, "{mode}");
+    }
+    server.end().await;
+    assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_replace_one_table_leave_one_of_theirs_and_neither_fails() {
+    let data = Data::new();
+    let (one, other) = tokio::join!(Server::with(data.setup()), Server::with(data.setup()));
+    run(&one, "create table t as select 0 as a").await.ok();
+    let replace = async |server: &Server, query: &str| {
+        for _ in 0..8 {
+            let sql = format!("create or replace table t comment 'x' as {query}");
+            run(server, &sql).await.ok();
+            // Whichever it is, it can be read.
+            run(server, "select a + 1 from t").await.ok();
+        }
+    };
+    tokio::join!(
+        replace(&one, "select 1 as a, 'x' as b"),
+        replace(&other, "select 2.5D as a, array(1L) as b, true as c")
+    );
+    let described = run(&one, "describe t").await.ok().csv();
+    let rows = one.sql("select * from t").await.ok().csv();
+    let types: Vec<&str> = described.iter().map(|row| row[1].as_str()).collect();
+    match rows[0][0].as_str() {
+        "1" => assert_eq!(types, ["int", "string"]),
+        _ => assert_eq!(types, ["double", "array<bigint>", "boolean"]),
+    }
+    // Two that make the same table at once: the later one replaces it.
+    for round in 0..3 {
+        let sql = format!("create or replace table n{round} as select 1 as a");
+        let (first, second) = tokio::join!(run(&one, &sql), run(&other, &sql));
+        first.ok();
+        second.ok();
+    }
+    one.end().await;
+    other.end().await;
+}

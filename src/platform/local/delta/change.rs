@@ -46,6 +46,8 @@ pub(crate) struct Description {
     pub comment: Option<String>,
     /// `delta.…` and others.
     pub properties: BTreeMap<String, String>,
+    /// The version that said all of this.
+    pub since: u64,
 }
 
 /// A commit that nobody has written yet.
@@ -139,6 +141,8 @@ pub(crate) fn outrun(location: &Path) -> Error {
 #[derive(Default)]
 struct Found {
     metadata: Option<Value>,
+    /// The version that `metadata` is of; where a checkpoint has it, the checkpoint's.
+    since: u64,
     protocol: Option<Value>,
 }
 
@@ -147,7 +151,7 @@ impl Found {
         let mut found = Self::default();
         for version in (0..=newest).rev() {
             match std::fs::read(listing.commit_path(version)) {
-                Ok(bytes) => found.note(&bytes)?,
+                Ok(bytes) => found.note(version, &bytes)?,
                 Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.to_string()),
                 Err(_) if !listing.checkpoints.contains(&version) => {
                     return Err(format!("commit {version} is not there"));
@@ -155,7 +159,7 @@ impl Found {
                 Err(_) => {}
             }
             if !found.is_whole() && listing.checkpoints.contains(&version) {
-                found.note(&checkpoint(listing, version)?)?;
+                found.note(version, &checkpoint(listing, version)?)?;
             }
             if found.is_whole() {
                 return Ok(found);
@@ -169,7 +173,7 @@ impl Found {
     }
 
     /// Lines of actions, older than what was noted before.
-    fn note(&mut self, bytes: &[u8]) -> std::result::Result<(), String> {
+    fn note(&mut self, version: u64, bytes: &[u8]) -> std::result::Result<(), String> {
         let (mut metadata, mut protocol) = (None, None);
         for line in bytes.split(|byte| *byte == b'\n') {
             // Files can be added by the thousand: these are not parsed.
@@ -185,7 +189,10 @@ impl Found {
             metadata = take("metaData").or(metadata);
             protocol = take("protocol").or(protocol);
         }
-        self.metadata = self.metadata.take().or(metadata);
+        if self.metadata.is_none() {
+            self.metadata = metadata;
+            self.since = version;
+        }
         self.protocol = self.protocol.take().or(protocol);
         Ok(())
     }
@@ -250,6 +257,7 @@ impl Found {
                 .flatten()
                 .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
                 .collect(),
+            since: self.since,
         })
     }
 

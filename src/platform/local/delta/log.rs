@@ -222,6 +222,18 @@ pub(super) fn unreadable(location: &Path, why: &str) -> Error {
     .hint("Check the table's folder and its _delta_log; query_sql reads the table with the engine's own reader.")
 }
 
+/// The error for rows that were written and are not in the table's log.
+pub(crate) fn strayed(location: &Path) -> Error {
+    Error::new(
+        Code::StatementFailed,
+        format!(
+            "the engine wrote rows that are not in the Delta table {}: it reads the path otherwise",
+            location.display()
+        ),
+    )
+    .hint("Set SPARKLEASE_DATA_DIR to a folder of ASCII letters, digits and ._- only; the table is as it was.")
+}
+
 /// One line of a commit, one row of a checkpoint: one of its fields is there.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

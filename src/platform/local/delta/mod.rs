@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 pub(crate) use self::change::{Description, Prepared, TRIES, change, outrun, prepare};
 pub(crate) use self::create::{NewTable, create};
 pub(crate) use self::history::{commit_of, history};
+pub(crate) use self::log::strayed;
 pub(crate) use self::snapshot::{newest_version, snapshot};
 use crate::model::TableColumn;
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::records::{Commit, Record};
 use crate::model::{Code, Error, Result};
+use crate::platform::local::delta;
 
 /// What the newest metadata of a log says.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,7 @@ pub(super) fn moved(table: &Record) -> Option<Record> {
         version: Some(newest.version),
         schema: newest.schema,
         partition_by: newest.partition_by,
+        comment: newest.comment,
         ..table.clone()
     })
 }
@@ -46,6 +48,23 @@ pub(super) fn moved(table: &Record) -> Option<Record> {
 /// # Errors
 /// `statement_failed` for a log that cannot be read.
 pub(super) fn newest(location: &Path) -> Result<Option<Newest>> {
+    match of_commits(location) {
+        Ok(Some(newest)) => Ok(Some(newest)),
+        // Commits that were cleaned away are in a checkpoint, which takes longer to read.
+        Ok(None) | Err(_) => {
+            let snapshot = delta::snapshot(location)?;
+            Ok(snapshot.map(|snapshot| Newest {
+                version: snapshot.version,
+                schema: snapshot.schema,
+                partition_by: snapshot.partition_by,
+                comment: snapshot.comment,
+            }))
+        }
+    }
+}
+
+/// The same by the commits alone, which is quick.
+fn of_commits(location: &Path) -> Result<Option<Newest>> {
     let unreadable = |e: &dyn std::fmt::Display| {
         Error::new(
             Code::StatementFailed,
@@ -95,6 +114,7 @@ pub(super) fn newest(location: &Path) -> Result<Option<Newest>> {
                 comment: metadata
                     .get("description")
                     .and_then(Value::as_str)
+                    .filter(|comment| !comment.is_empty())
                     .map(str::to_owned),
             }));
         }
@@ -153,4 +173,34 @@ fn version_of(file: &str) -> Option<u64> {
     let digits = file.strip_suffix(".json")?;
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_whose_first_commits_were_cleaned_away_is_read_by_its_checkpoint() {
+        let recorded =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/delta/engine/_delta_log");
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("_delta_log");
+        fs::create_dir(&log).unwrap();
+        for entry in fs::read_dir(recorded).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), log.join(entry.file_name())).unwrap();
+        }
+        let whole = newest(folder.path()).unwrap().unwrap();
+        let clean = |versions: std::ops::RangeInclusive<u64>| {
+            for version in versions {
+                fs::remove_file(commit_file(folder.path(), version)).unwrap();
+            }
+        };
+        clean(0..=19);
+        assert_eq!(newest(folder.path()).unwrap().unwrap(), whole);
+        // Nothing but the checkpoint of version 20.
+        clean(20..=25);
+        let newest = newest(folder.path()).unwrap().unwrap();
+        assert_eq!(newest.version, 20);
+    }
 }

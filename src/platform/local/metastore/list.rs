@@ -152,6 +152,7 @@ fn look(record: Record, detail: TableDetail) -> Option<Looked> {
         version: Some(snapshot.version),
         schema: snapshot.schema,
         partition_by: snapshot.partition_by,
+        comment: snapshot.comment,
         ..record.clone()
     };
     let mut looked = Looked::known(&moved, detail);

@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use self::folders::{Owner, Places};
 use self::store::Store;
+pub(crate) use self::wire::location as place_of;
 use super::delta;
 use crate::model::{
     Code, DEFAULT_DATABASE, Error, Result, TableColumn, TableKind, TableName, TablesPage,
@@ -51,8 +52,8 @@ struct Core {
     port: u16,
     /// Why the last call of each worker was refused that was.
     refusals: Mutex<HashMap<String, Error>>,
-    /// External Delta tables without a log, by the worker that is making them: the same statement may write them.
-    empty: Mutex<HashMap<String, Vec<(PathBuf, delta::NewTable)>>>,
+    /// Delta tables without a log, by the worker that is making them: the same statement may write them.
+    empty: Mutex<HashMap<String, Vec<tables::Empty>>>,
     /// The server, and what purges.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -91,14 +92,31 @@ impl Door {
     }
 
     /// Gives version 0 to the external Delta tables that this worker's statement has made and not written: without it
-    /// nobody could write them. To be called when a statement has ended.
+    /// nobody could write them. Those of a statement that has failed, and those that only their writer could have
+    /// given it, are taken out of the catalogue again. To be called when a statement has ended.
     ///
     /// # Errors
     /// `statement_failed` for a place that cannot be written.
     /// # Cancel safety
     /// A dropped future leaves some of them without.
-    pub(crate) async fn settle(&self) -> Result<()> {
-        self.metastore.settle(&self.worker).await
+    pub(crate) async fn settle(&self, failed: bool) -> Result<()> {
+        let ended = match failed {
+            true => tables::Settle::Failed,
+            false => tables::Settle::Whole,
+        };
+        self.metastore.settle(&self.worker, ended).await
+    }
+
+    /// The same for what a statement inside of a cell has made: the cell goes on and may use it.
+    ///
+    /// # Errors
+    /// As [`Door::settle`].
+    /// # Cancel safety
+    /// As [`Door::settle`].
+    pub(crate) async fn settle_part(&self) -> Result<()> {
+        self.metastore
+            .settle(&self.worker, tables::Settle::Part)
+            .await
     }
 }
 
@@ -327,7 +345,7 @@ impl Metastore {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn empty(&self) -> MutexGuard<'_, HashMap<String, Vec<(PathBuf, delta::NewTable)>>> {
+    fn empty(&self) -> MutexGuard<'_, HashMap<String, Vec<tables::Empty>>> {
         self.0.empty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -279,7 +279,7 @@ pub(super) fn rename_table(db: &Connection, table: &Record, to: &TableName) -> R
 /// Notes what the log of a table says now, unless something newer is known.
 pub(super) fn note_columns(db: &Connection, table: &Record) -> Result<()> {
     db.execute(
-        "UPDATE tables SET schema = ?2, partition_by = ?3, version = ?4, search = ?5 \
+        "UPDATE tables SET schema = ?2, partition_by = ?3, version = ?4, search = ?5, comment = ?6 \
          WHERE id = ?1 AND (version IS NULL OR version < ?4)",
         params![
             table.id,
@@ -289,6 +289,7 @@ pub(super) fn note_columns(db: &Connection, table: &Record) -> Result<()> {
                 .version
                 .and_then(|version| i64::try_from(version).ok()),
             search(table),
+            table.comment,
         ],
     )
     .map_err(trouble)?;

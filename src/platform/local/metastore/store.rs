@@ -271,11 +271,19 @@ fn migrate(connection: &Connection, file: &Path) -> Result<()> {
 }
 
 fn unusable(file: &Path, e: rusqlite::Error) -> Error {
+    let corrupt = matches!(
+        e.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
+    );
     Error::new(
         Code::EngineUnavailable,
         format!("the catalogue {} cannot be used: {e}", file.display()),
     )
-    .hint("Set SPARKLEASE_DATA_DIR to a folder that you may write, on a local disk with room, and call the tool again.")
+    .hint(if corrupt {
+        "Move metastore.db and the files metastore.db-* beside it away and call the tool again: a new catalogue knows no tables, their files stay in lake/tables."
+    } else {
+        "Set SPARKLEASE_DATA_DIR to a folder that you may write, on a local disk with room, and call the tool again."
+    })
     .source_error(e)
 }
 

@@ -12,6 +12,25 @@ use super::{Metastore, NewFolder, Publish, Table, folders, fresh, wire};
 use crate::model::{Code, Error, Result, TableName};
 use crate::platform::local::delta;
 
+/// What of a worker's has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settle {
+    /// A statement inside of a cell.
+    Part,
+    /// All that ran.
+    Whole,
+    /// The same, and it failed.
+    Failed,
+}
+
+/// A Delta table that is known and has no log yet.
+pub(super) struct Empty {
+    id: String,
+    path: PathBuf,
+    /// What its version 0 would say; `None` where only the engine can write it.
+    table: Option<delta::NewTable>,
+}
+
 impl Metastore {
     /// All databases, in the order of names.
     pub(super) async fn all_databases(&self) -> Result<Vec<Database>> {
@@ -158,7 +177,7 @@ impl Metastore {
                 .hint("Name its columns, or give the folder of a Delta table."));
             }
         }
-        let is_empty = is_delta && !new.is_managed() && version.is_none();
+        let is_empty = is_delta && version.is_none();
         let table = delta::NewTable {
             schema: schema.clone(),
             partition_by: partition_by.clone(),
@@ -191,23 +210,46 @@ impl Metastore {
             .await?;
         if is_empty {
             let mut empty = self.empty();
-            empty
-                .entry(worker.to_owned())
-                .or_default()
-                .push((record.path.clone(), table));
+            empty.entry(worker.to_owned()).or_default().push(Empty {
+                id: record.id.clone(),
+                path: record.path.clone(),
+                table: (!record.catalog_managed).then_some(table),
+            });
         }
         Ok(record)
     }
 
-    /// Writes version 0 of the tables that a worker has made and not written.
-    pub(super) async fn settle(&self, worker: &str) -> Result<()> {
-        let tables = self.empty().remove(worker).unwrap_or_default();
-        for (path, table) in tables {
-            if newest_of(path.clone()).await?.is_none() {
-                match create(path, table).await {
+    /// Writes version 0 of the tables that a worker has made and not written, or takes them away.
+    pub(super) async fn settle(&self, worker: &str, ended: Settle) -> Result<()> {
+        let mut tables = self.empty().remove(worker).unwrap_or_default();
+        if ended == Settle::Part {
+            // Another thread of the same cell may be writing these.
+            let (now, later) = tables.into_iter().partition(|empty| empty.table.is_some());
+            tables = now;
+            let mut empty = self.empty();
+            empty
+                .entry(worker.to_owned())
+                .or_default()
+                .extend(Vec::from(later));
+        }
+        for Empty { id, path, table } in tables {
+            if newest_of(path.clone()).await?.is_some() {
+                continue;
+            }
+            match table.filter(|_| ended != Settle::Failed) {
+                Some(table) => match create(path, table).await {
                     // Somebody else was faster.
                     Err(e) if e.code() == Code::AlreadyExists => {}
                     other => other?,
+                },
+                None => {
+                    self.0
+                        .store
+                        .write(move |db| match records::table_by_id(db, &id)? {
+                            Some(record) => records::drop_table(db, &record),
+                            None => Ok(()),
+                        })
+                        .await?;
                 }
             }
         }

@@ -376,7 +376,7 @@ pub(super) fn uri(path: &Path) -> String {
 }
 
 /// The absolute path that a location names; `None` for a relative one, one elsewhere, and one that climbs.
-pub(super) fn location(text: &str) -> Option<PathBuf> {
+pub(crate) fn location(text: &str) -> Option<PathBuf> {
     let path = match text.strip_prefix("file:") {
         Some(rest) => {
             let rest = rest

@@ -14,7 +14,7 @@ const GAPS: &[(&[&str], &str, &str)] = &[
     (
         &["RESTORE"],
         "RESTORE",
-        "Use CREATE OR REPLACE TABLE t AS SELECT * FROM t VERSION AS OF n; DESCRIBE HISTORY t names the versions.",
+        "Use CREATE OR REPLACE TABLE t AS SELECT a, b FROM delta.`location` VERSION AS OF n, with the location that DESCRIBE DETAIL t shows and the columns named; DESCRIBE HISTORY t names the versions.",
     ),
     (&["BEGIN"], "SQL scripts (BEGIN … END)", ONE_BY_ONE),
     (&["DECLARE"], "SQL variables", VARIABLES),

@@ -17,7 +17,7 @@ use self::python::interrupt_python;
 pub(super) use self::sql::file_format;
 use super::metastore::Metastore;
 use super::session::Live;
-use super::tables_sql::Tables;
+use super::tables_sql::{self, Tables};
 use super::write::Writer;
 use crate::model::{Code, End, Error, Event, Result};
 use crate::platform::{Statement, Work};
@@ -78,7 +78,8 @@ pub(super) async fn run(
             let sql = running.steps(running.sql_steps(&text, &params, &files, reads, &folder));
             tokio::select! {
                 ended = sql => {
-                    running.settle().await;
+                    let failed = !matches!(ended.end, End::Succeeded);
+                    running.settle(failed).await;
                     if !keep_views {
                         running.drop_views(&files).await;
                     }
@@ -129,7 +130,7 @@ pub(super) async fn run(
             // An interrupt that is still on its way would hit the session's next statement.
             stop.cancel();
             let _ = ladder.await;
-            running.settle().await;
+            running.settle(false).await;
             ended
         }
     };
@@ -230,8 +231,8 @@ impl Running<'_> {
     }
 
     /// A table that was made at a place of the user's and not written gets its first version.
-    async fn settle(&self) {
-        if let Err(e) = self.live.catalog.settle().await {
+    async fn settle(&self, failed: bool) {
+        if let Err(e) = self.live.catalog.settle(failed).await {
             let warning = format!("a table was made and cannot be written: {}", e.message());
             self.say(Event::Warning(warning)).await;
         }
@@ -241,7 +242,7 @@ impl Running<'_> {
     fn with_reason(&self, e: Error) -> Error {
         match self.live.catalog.take_refusal() {
             Some(refusal) if e.message().contains("HTTP status") => refusal,
-            _ => e,
+            _ => tables_sql::of_bound(e),
         }
     }
 }

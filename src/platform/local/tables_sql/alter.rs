@@ -1,16 +1,18 @@
 //! `ALTER TABLE` and `COMMENT ON`: a commit of our own in the table's log.
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::create::of_query;
 use super::engine::blocking;
 use super::statement::{Change, NewColumn, Place, Target};
 use super::{Did, Step, Tables};
 use crate::model::{Code, Error, Result, TableName};
 use crate::platform::local::delta::{self, Description};
 use crate::platform::local::metastore::Table;
+use crate::spark_connect::Field;
 
 /// Properties of Delta that change nothing in what a reader or a writer must know.
 const HARMLESS: [&str; 8] = [
@@ -38,9 +40,44 @@ impl Tables<'_> {
                 added.push((column.clone(), json));
             }
         }
-        let (location, change) = (found.location.clone(), change.clone());
-        match found.table.filter(|table| table.catalog_managed) {
-            Some(table) => self.alter_managed(&table, change, added).await?,
+        let managed = found.table.filter(|table| table.catalog_managed);
+        self.altered(managed.as_ref(), found.location, change.clone(), added)
+            .await?;
+        Ok(Did::Nothing)
+    }
+
+    /// The columns of a frame come to a table, where each may be NULL.
+    pub(super) async fn add_fields(&self, table: &Table, new: Vec<Field>) -> Step<()> {
+        let (new, schema) = of_query(new);
+        let json = schema.get("fields").and_then(Value::as_array);
+        let added = new.into_iter().zip(json.into_iter().flatten());
+        let added = added
+            .map(|(field, json)| {
+                let column = NewColumn {
+                    name: field.name,
+                    data_type: String::new(),
+                    required: false,
+                    comment: None,
+                    place: None,
+                };
+                (column, json.clone())
+            })
+            .collect();
+        let managed = Some(table).filter(|table| table.catalog_managed);
+        let change = Change::AddColumns(Vec::new());
+        self.altered(managed, table.location.clone(), change, added)
+            .await
+    }
+
+    async fn altered(
+        &self,
+        managed: Option<&Table>,
+        location: PathBuf,
+        change: Change,
+        added: Vec<Added>,
+    ) -> Step<()> {
+        match managed {
+            Some(table) => self.alter_managed(table, change, added).await,
             None => {
                 blocking(move || {
                     delta::change(&location, operation(&change), |table| {
@@ -48,9 +85,9 @@ impl Tables<'_> {
                     })
                 })
                 .await?;
+                Ok(())
             }
         }
-        Ok(Did::Nothing)
     }
 
     /// A table whose versions the catalogue hands out.
@@ -101,11 +138,12 @@ fn edit(table: &mut Description, change: &Change, added: &[Added]) -> Result<()>
     match change {
         Change::AddColumns(_) => add(table, added),
         Change::SetProperties(properties) => {
-            check_properties(properties)?;
+            check_properties(properties.keys())?;
             table.properties.extend(properties.clone());
             Ok(())
         }
         Change::UnsetProperties { keys, if_exists } => {
+            check_properties(keys)?;
             for key in keys {
                 if table.properties.remove(key).is_none() && !if_exists {
                     return Err(Error::new(
@@ -148,20 +186,31 @@ fn put(field: &mut Value, key: &str, value: Value) {
 }
 
 /// Properties that ask readers or writers to know more than the table's protocol says are not ours to set.
-pub(super) fn check_properties(properties: &BTreeMap<String, String>) -> Result<()> {
-    let refused: Vec<&str> = properties
-        .keys()
+pub(super) fn check_properties<'k>(keys: impl IntoIterator<Item = &'k String>) -> Result<()> {
+    let refused: Vec<&str> = keys
+        .into_iter()
         .map(String::as_str)
-        .filter(|key| key.starts_with("delta.") && !HARMLESS.iter().any(|ok| key.starts_with(ok)))
+        .filter(|key| {
+            let harmless = HARMLESS.iter().any(|ok| key.starts_with(ok));
+            is_catalogs(key) || (key.starts_with("delta.") && !harmless)
+        })
         .collect();
     if refused.is_empty() {
         return Ok(());
     }
     Err(Error::new(
         Code::Unsupported,
-        format!("the properties {} cannot be set here", refused.join(", ")),
+        format!(
+            "the properties {} cannot be set or unset here",
+            refused.join(", ")
+        ),
     )
-    .hint("Leave them out: they ask for features of Delta that the local engine may not have."))
+    .hint("Leave them out: they ask for features of Delta that the local engine may not have, or are the catalogue's own."))
+}
+
+/// A property by which the engine and the catalogue know a table.
+pub(super) fn is_catalogs(key: &str) -> bool {
+    key.starts_with("io.unitycatalog.")
 }
 
 fn add(table: &mut Description, added: &[Added]) -> Result<()> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::engine::blocking;
 use super::statement::Target;
-use super::{Did, Stop, Tables, create, rows};
+use super::{Did, Step, Stop, Tables, create, rows};
 use crate::model::Result;
 use crate::platform::local::delta;
 use crate::spark_connect::Relation;
@@ -38,6 +38,15 @@ impl Tables<'_> {
 }
 
 impl Tables<'_> {
+    /// Takes all rows out of a table.
+    pub(super) async fn truncate(&self, target: &Target) -> Step<Did> {
+        let found = self.find(target).await?;
+        found.check_delta("TRUNCATE TABLE")?;
+        let sql = format!("DELETE FROM {}", found.sql_name());
+        let relation = Relation::sql_positional(&sql, &[])?.without_place();
+        Ok(self.change(relation, target).await?)
+    }
+
     /// Runs a DELETE, UPDATE or MERGE, and says how many rows it changed; NULL where the log does not tell.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -14,27 +15,59 @@ use super::alter::check_properties;
 use super::engine::blocking;
 use super::locate::{missing, taken};
 use super::statement::{Create, CreateMode, NewColumn, Target};
-use super::{Did, Step, Tables, rows};
-use crate::model::{Code, Error, Result, TableName};
+use super::{Did, Step, Stop, Tables, rows};
+use crate::model::{Code, Error, Result, Retry, TableName};
 use crate::platform::Params;
 use crate::platform::local::delta::{self, Description, NewTable};
 use crate::platform::local::metastore::names::{self, NameOf};
 use crate::platform::local::metastore::{Publish, Table};
+use crate::platform::local::write::{is_conflict, statistics};
 use crate::spark_connect::{Destination, Field, Relation, Save, SaveMode, Type};
 use crate::sql::quote;
+
+/// The properties that say of which columns the log has statistics.
+pub(super) const STATISTICS: [&str; 2] = [
+    "delta.dataSkippingNumIndexedCols",
+    "delta.dataSkippingStatsColumns",
+];
+
+/// How often a replacement is tried that another writer came before: each time the query runs anew.
+const RACES: u32 = 6;
+
+/// From the first such try to the next, doubled each time, and a random part of it.
+const AGAIN_AFTER: Duration = Duration::from_millis(30);
 
 impl Tables<'_> {
     pub(super) async fn create(&self, create: &Create, params: &Params) -> Step<Did> {
         if !self.is_delta(create).await? {
             return Ok(Did::Engine);
         }
-        check_properties(&create.properties)?;
+        check_properties(create.properties.keys())?;
         let name = self.name(&create.table).await?;
-        let existing = self.metastore.find(&name).await?;
+        if !create.mode.replaces() {
+            return self.created(create, &name, params).await;
+        }
+        for again in 0..RACES {
+            match self.created(create, &name, params).await {
+                Err(Stop::Failed(e)) if is_race(&e) => pause(again).await,
+                done => return done,
+            }
+        }
+        Err(Error::new(
+            Code::StatementFailed,
+            format!("other writers replaced {name} meanwhile, {RACES} times in a row"),
+        )
+        .hint("Run the statement again; the table is as the others have left it.")
+        .retry(Retry::Now)
+        .into())
+    }
+
+    async fn created(&self, create: &Create, name: &TableName, params: &Params) -> Step<Did> {
+        let existing = self.metastore.find(name).await?;
         match (create.mode, &existing) {
-            (CreateMode::New, Some(_)) => return Err(taken(&name).into()),
+            (CreateMode::New, Some(_)) => return Err(taken(name).into()),
             (CreateMode::IfNotExists, Some(_)) => return Ok(Did::Nothing),
-            (CreateMode::Replace, None) => return Err(missing(&name).into()),
+            (CreateMode::Replace, None) => return Err(missing(name).into()),
             _ => {}
         }
         let query = match &create.query {
@@ -46,42 +79,42 @@ impl Tables<'_> {
             None => self.of_columns(&create.columns).await?,
         };
         check(&fields, &create.partition_by)?;
-        let table = NewTable {
+        let statistics = statistics(&fields);
+        let mut table = NewTable {
             schema,
             partition_by: partition_columns(&fields, &create.partition_by),
             comment: create.comment.clone(),
             properties: create.properties.clone(),
         };
+        table.properties.extend(statistics.clone());
         let mark = Uuid::new_v4().to_string();
         let stays = match &existing {
-            Some(old) => stays(old).await,
+            Some(old) => stays(old, statistics).await,
             None => false,
         };
-        let location = match existing {
+        let commit = match existing {
             Some(old) if stays => {
                 let relation = match query {
                     Some(query) => query,
                     None => Relation::sql_positional(&no_rows(&fields), &[])?,
                 };
-                self.replace_in_place(&old, table, relation, &mark).await?;
-                old.location
+                Some(self.replace_in_place(&old, table, relation, &mark).await?)
             }
             old => {
                 let publish = match &old {
                     Some(old) => Publish::Replace(old.id.clone()),
                     None => Publish::Create,
                 };
-                self.make(&name, table, query, publish, &mark).await?
+                self.make(name, table, query, publish, &mark).await?
             }
         };
-        match create.query {
-            None => Ok(Did::Nothing),
-            Some(_) => {
-                let rows = blocking(move || delta::commit_of(&location, None, &mark)).await?;
-                Ok(count(
-                    rows.and_then(|c| c.metrics.get("numOutputRows")?.as_u64()),
-                ))
-            }
+        match (&create.query, commit) {
+            (None, _) => Ok(Did::Nothing),
+            // Of no rows the engine makes no commit.
+            (Some(_), None) => Ok(count(Some(0))),
+            (Some(_), Some(c)) => Ok(count(
+                c.metrics.get("numOutputRows").and_then(Value::as_u64),
+            )),
         }
     }
 
@@ -103,7 +136,12 @@ impl Tables<'_> {
             schema: like.schema,
             partition_by: like.partition_by,
             comment: like.comment,
-            properties: Default::default(),
+            properties: like
+                .properties
+                .into_iter()
+                .filter(|(key, _)| STATISTICS.contains(&key.as_str()))
+                .filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())))
+                .collect(),
         };
         self.make(&name, new, None, Publish::Create, "").await?;
         Ok(Did::Nothing)
@@ -111,15 +149,14 @@ impl Tables<'_> {
 
     /// A plain CREATE TABLE is of the session's default format.
     async fn is_delta(&self, create: &Create) -> Step<bool> {
-        let replaces = matches!(create.mode, CreateMode::OrReplace | CreateMode::Replace);
-        if create.said_delta || replaces {
+        if create.said_delta || create.mode.replaces() {
             return Ok(true);
         }
         let format = self.spark.get_config("spark.sql.sources.default").await?;
         Ok(format.is_none_or(|format| format.eq_ignore_ascii_case("delta")))
     }
 
-    /// A new table in a folder of its own, and where it is.
+    /// A new table in a folder of its own, and the commit that has its rows, if there are any.
     async fn make(
         &self,
         name: &TableName,
@@ -127,27 +164,36 @@ impl Tables<'_> {
         query: Option<Relation>,
         publish: Publish,
         mark: &str,
-    ) -> Step<std::path::PathBuf> {
+    ) -> Step<Option<delta::Commit>> {
         let folder = self.metastore.new_folder(name).await?;
         let path = folder.path().to_owned();
         let comment = table.comment.clone();
         let partition_by = table.partition_by.clone();
         let at = path.clone();
         blocking(move || delta::create(&at, &table)).await?;
+        let mut commit = None;
         if let Some(query) = query {
+            let told = text_of(&self.metastore.for_engine(&path))?;
             let save = Save {
-                to: Destination::Path(text_of(&self.metastore.for_engine(&path))?),
+                to: Destination::Path(told.clone()),
                 mode: SaveMode::Append,
                 partition_by,
                 overwrite_schema: false,
                 mark: mark.to_owned(),
             };
             self.execute(query.save(save)).await?;
+            let (at, mark) = (path.clone(), mark.to_owned());
+            commit = blocking(move || delta::commit_of(&at, Some(0), &mark)).await?;
+            // Of no rows there is no commit. Rows that only the engine finds are somewhere else.
+            let read = Relation::delta(&told).limit(1).rows();
+            if commit.is_none() && !self.execute(read).await?.is_empty() {
+                return Err(delta::strayed(&path).into());
+            }
         }
         self.metastore
             .publish(name, folder, comment, publish)
             .await?;
-        Ok(path)
+        Ok(commit)
     }
 
     /// Replaces what a plain Delta table holds and is, by one commit. What the engine cannot say of the columns
@@ -158,7 +204,7 @@ impl Tables<'_> {
         table: NewTable,
         rows: Relation,
         mark: &str,
-    ) -> Step<()> {
+    ) -> Step<delta::Commit> {
         let save = Save {
             to: Destination::Path(text_of(&self.metastore.for_engine(&old.location))?),
             mode: SaveMode::Overwrite,
@@ -166,10 +212,22 @@ impl Tables<'_> {
             overwrite_schema: true,
             mark: mark.to_owned(),
         };
-        self.execute(rows.save(save)).await?;
-        let location = old.location.clone();
+        let done = self.execute(rows.save(save)).await;
+        let (location, mark) = (old.location.clone(), mark.to_owned());
+        let found = blocking(move || delta::commit_of(&location, None, &mark)).await?;
+        // What the log has is true, whatever the engine said.
+        let commit = match (done, found) {
+            (_, Some(commit)) => commit,
+            (Err(stop), None) => return Err(stop),
+            (Ok(_), None) => return Err(delta::strayed(&old.location).into()),
+        };
+        let (location, ours) = (old.location.clone(), commit.version);
         blocking(move || {
             delta::change(&location, "CHANGE COLUMN", |found: &mut Description| {
+                // Another writer has made another table of it since: what it says stays.
+                if found.since > ours {
+                    return Ok(());
+                }
                 describe(&mut found.schema, &table.schema);
                 found.comment.clone_from(&table.comment);
                 // Delta's own go with the protocol, which stays.
@@ -179,7 +237,7 @@ impl Tables<'_> {
             })
         })
         .await?;
-        Ok(())
+        Ok(commit)
     }
 
     /// The fields of a list of columns, and the same as the log has them.
@@ -232,20 +290,26 @@ impl Tables<'_> {
 }
 
 /// Whether a table can be replaced where it is: a plain Delta table whose log we may write, and whose columns have no
-/// other names in its files.
-async fn stays(old: &Table) -> bool {
+/// other names in its files. What statistics it has must be right before the rows are written, which `statistics` says:
+/// else a table of ours gets a new folder.
+async fn stays(old: &Table, statistics: Option<(String, String)>) -> bool {
     if old.format != "delta" || old.catalog_managed {
         return false;
     }
-    let location = old.location.clone();
+    let (location, owned) = (old.location.clone(), old.owned);
     let looked = blocking(move || {
         let mut mapped = false;
+        let mut others = false;
         delta::prepare(&location, "", false, |table| {
             let mode = table.properties.get("delta.columnMapping.mode");
             mapped = mode.is_some_and(|mode| mode != "none");
+            others = STATISTICS.iter().any(|key| {
+                let wanted = statistics.as_ref().filter(|(wanted, _)| wanted == key);
+                table.properties.get(*key) != wanted.map(|(_, value)| value)
+            });
             Ok(())
         })?;
-        Ok(!mapped)
+        Ok(!mapped && !(owned && others))
     });
     looked.await.unwrap_or(false)
 }
@@ -264,7 +328,7 @@ pub(crate) fn bound(text: &str, params: &Params) -> Result<Relation> {
     .without_place())
 }
 
-fn of_query(fields: Vec<Field>) -> (Vec<Field>, Value) {
+pub(super) fn of_query(fields: Vec<Field>) -> (Vec<Field>, Value) {
     let fields: Vec<Field> = fields.into_iter().map(loose).collect();
     let schema = crate::spark_connect::schema_json(&fields);
     (fields, schema)
@@ -288,7 +352,7 @@ fn loose(field: Field) -> Field {
 }
 
 /// What is wrong with columns, all of it.
-fn check(fields: &[Field], partition_by: &[String]) -> Result<()> {
+pub(super) fn check(fields: &[Field], partition_by: &[String]) -> Result<()> {
     let mut wrong = Vec::new();
     let mut seen = HashSet::new();
     for field in fields {
@@ -310,7 +374,7 @@ fn check(fields: &[Field], partition_by: &[String]) -> Result<()> {
             wrong.push(format!("there is no column {column} to partition by"));
         }
     }
-    if partition_by.len() >= fields.len() {
+    if !partition_by.is_empty() && partition_by.len() >= fields.len() {
         wrong.push("all columns are columns to partition by".to_owned());
     }
     if wrong.is_empty() {
@@ -340,18 +404,48 @@ fn no_rows(fields: &[Field]) -> String {
     format!("SELECT {} WHERE false", columns.join(", "))
 }
 
-/// Puts what `wanted` says of each column into a schema that may have them in another order.
+/// Puts what `wanted` says of each column into a schema that has the same columns, and their order. Columns of other
+/// types are another writer's and stay.
 fn describe(schema: &mut Value, wanted: &Value) {
-    let fields = |schema: &Value| schema.get("fields").and_then(Value::as_array).cloned();
-    let wanted = fields(wanted).unwrap_or_default();
+    let Some(wanted) = wanted.get("fields").and_then(Value::as_array) else {
+        return;
+    };
     let Some(fields) = schema.get_mut("fields").and_then(Value::as_array_mut) else {
         return;
     };
-    for field in fields {
-        if let Some(as_wanted) = wanted.iter().find(|w| w.get("name") == field.get("name")) {
-            field.clone_from(as_wanted);
-        }
+    let is = |field: &Value, wanted: &Value| {
+        field.get("name") == wanted.get("name")
+            && field.get("type").map(bare) == wanted.get("type").map(bare)
+    };
+    let all = fields.len() == wanted.len();
+    if all && wanted.iter().all(|w| fields.iter().any(|f| is(f, w))) {
+        fields.clone_from(wanted);
     }
+}
+
+/// A type without what it says of NULL, and without comments.
+fn bare(data_type: &Value) -> Value {
+    match data_type {
+        Value::Object(parts) => {
+            let said = ["containsNull", "valueContainsNull", "nullable", "metadata"];
+            let kept = parts.iter().filter(|(k, _)| !said.contains(&k.as_str()));
+            Value::Object(kept.map(|(k, v)| (k.clone(), bare(v))).collect())
+        }
+        Value::Array(parts) => parts.iter().map(bare).collect(),
+        plain => plain.clone(),
+    }
+}
+
+/// Whether another writer came first, so that the table is to be looked at again.
+fn is_race(error: &Error) -> bool {
+    error.code() == Code::AlreadyExists || is_conflict(error)
+}
+
+/// Growing, and of random length, so that two writers do not meet for ever.
+async fn pause(again: u32) {
+    let random = Uuid::new_v4().into_bytes().first().copied().unwrap_or(0);
+    let wait = AGAIN_AFTER * 2_u32.pow(again);
+    tokio::time::sleep(wait + wait * u32::from(random) / 255).await;
 }
 
 fn text_of(path: &Path) -> Result<String> {
@@ -369,5 +463,40 @@ pub(super) fn count(count: Option<u64>) -> Did {
     match count {
         Some(count) => rows(&[("count", "bigint")], vec![vec![count.into()]]),
         None => Did::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(fields: &[(&str, &str)]) -> Value {
+        let fields: Vec<Value> = fields
+            .iter()
+            .map(|(name, kind)| {
+                json!({"name": name, "type": {"type": "array", "elementType": kind, "containsNull": false},
+                    "nullable": false, "metadata": {}})
+            })
+            .collect();
+        json!({"type": "struct", "fields": fields})
+    }
+
+    #[test]
+    fn a_schema_gets_the_wanted_order_and_no_other_types() {
+        let mut wanted = schema(&[("p", "string"), ("a", "long")]);
+        wanted["fields"][0]["nullable"] = true.into();
+        wanted["fields"][0]["type"]["containsNull"] = true.into();
+        let mut found = schema(&[("a", "long"), ("p", "string")]);
+        describe(&mut found, &wanted);
+        assert_eq!(found, wanted);
+        // Another writer's.
+        for other in [
+            schema(&[("a", "double"), ("p", "string")]),
+            schema(&[("a", "long")]),
+        ] {
+            let mut found = other.clone();
+            describe(&mut found, &wanted);
+            assert_eq!(found, other);
+        }
     }
 }

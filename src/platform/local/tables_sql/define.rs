@@ -211,6 +211,11 @@ fn column(mut cursor: Cursor<'_>) -> Result<NewColumn> {
     Ok(column)
 }
 
+/// Whether an error is about what no column can have here.
+pub(super) fn is_of_columns(error: &Error) -> bool {
+    error.message() == not_in_columns().message()
+}
+
 fn not_in_columns() -> Error {
     unsupported(
         "DEFAULT, GENERATED and constraints in this statement",

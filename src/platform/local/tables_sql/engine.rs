@@ -28,7 +28,7 @@ impl Tables<'_> {
                 Message::Relation(_) | Message::Progress(_) => {}
                 Message::End(Outcome::Complete) => return Ok(rows),
                 Message::End(_) if self.cancel.is_cancelled() => return Err(Stop::Cancelled),
-                Message::End(Outcome::Failed(e)) => return Err(e.into()),
+                Message::End(Outcome::Failed(e)) => return Err(of_bound(e).into()),
                 Message::End(Outcome::Cut) => break,
             }
         }
@@ -48,6 +48,19 @@ impl Tables<'_> {
         name.map(str::to_owned)
             .ok_or_else(|| Error::internal("the engine told no current database").into())
     }
+}
+
+/// The engine's error for values bound in a statement that writes, in words that say what to do (pysail 0.7.2).
+pub(crate) fn of_bound(e: Error) -> Error {
+    if !e.message().contains("command with parameters") {
+        return e;
+    }
+    Error::new(
+        Code::Unsupported,
+        "the local engine binds no values in INSERT, DELETE, UPDATE and MERGE",
+    )
+    .hint("Write the values into the statement's text as literals, with \\' for a ' inside of one.")
+    .source_error(e)
 }
 
 /// Runs what blocks on the disk.

@@ -7,7 +7,7 @@ use super::statement::Target;
 use super::{Step, Tables};
 use crate::model::{Code, Error, TableName};
 use crate::platform::local::delta::{self, Snapshot};
-use crate::platform::local::metastore::Table;
+use crate::platform::local::metastore::{CATALOG, Table};
 use crate::sql::quote;
 
 /// A table that is there.
@@ -16,6 +16,8 @@ pub(super) struct Found {
     /// As the catalogue has it; `None` for a folder without a name.
     pub(super) table: Option<Table>,
     pub(super) location: PathBuf,
+    /// The same as the engine is to be told it.
+    told: PathBuf,
 }
 
 impl Found {
@@ -23,7 +25,7 @@ impl Found {
     pub(super) fn sql_name(&self) -> String {
         match &self.table {
             Some(table) => sql_name(&table.name),
-            None => format!("delta.{}", quote(&self.location.to_string_lossy())),
+            None => format!("delta.{}", quote(&self.told.to_string_lossy())),
         }
     }
 
@@ -83,7 +85,19 @@ impl Tables<'_> {
     pub(super) async fn name(&self, parts: &[String]) -> Step<TableName> {
         match parts {
             [table] => Ok(TableName::new(self.current_database().await?, table)),
-            [database, table] | [_, database, table] => Ok(TableName::new(database, table)),
+            [database, table] => Ok(TableName::new(database, table)),
+            [catalog, database, table] if catalog.eq_ignore_ascii_case(CATALOG) => {
+                Ok(TableName::new(database, table))
+            }
+            [catalog, database, table] => Err(Error::new(
+                Code::NotFound,
+                format!("there is no catalogue {catalog}"),
+            )
+            .hint(format!(
+                "Write {}: the local engine has one catalogue, {CATALOG}.",
+                TableName::new(database, table)
+            ))
+            .into()),
             _ => Err(Error::new(
                 Code::InvalidArgument,
                 format!("{} is no name of a table", parts.join(".")),
@@ -100,6 +114,7 @@ impl Tables<'_> {
                 return Ok(Found {
                     table: None,
                     location: path.clone(),
+                    told: self.metastore.for_engine(path),
                 });
             }
             Target::Name(parts) => parts,
@@ -107,6 +122,7 @@ impl Tables<'_> {
         let name = self.name(parts).await?;
         match self.metastore.find(&name).await? {
             Some(table) => Ok(Found {
+                told: self.metastore.for_engine(&table.location),
                 location: table.location.clone(),
                 table: Some(table),
             }),

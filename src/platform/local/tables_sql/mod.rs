@@ -17,7 +17,8 @@ mod statement;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::create::bound;
-pub(crate) use self::parse::{changed, parse, truncated};
+pub(crate) use self::engine::of_bound;
+pub(crate) use self::parse::{changed, parse};
 pub(crate) use self::save::{SaveMode, ToSave};
 pub(crate) use self::statement::{TableStatement, Target};
 use super::metastore::Metastore;
@@ -95,6 +96,7 @@ impl Tables<'_> {
             } => self.like(table, source, *if_not_exists).await,
             TableStatement::Alter { table, change } => self.alter(table, change).await,
             TableStatement::Rename { from, to } => self.rename(from, to).await,
+            TableStatement::Truncate(table) => self.truncate(table).await,
             TableStatement::ShowCreate(table) => self.show_create(table).await,
             TableStatement::ShowProperties(table, key) => {
                 self.show_properties(table, key.as_deref()).await

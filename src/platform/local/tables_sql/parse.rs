@@ -3,7 +3,7 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::alter::check_properties;
+use super::alter::{check_properties, is_catalogs};
 use super::cursor::Cursor;
 use super::define;
 use super::statement::{Change, Create, CreateMode, TableStatement, Target};
@@ -24,7 +24,13 @@ pub(crate) fn parse(text: &str, tokens: &[TokenWithSpan]) -> Result<Option<Table
         return create(cursor, CreateMode::Replace).map(Some);
     }
     if cursor.words(&["CREATE", "TABLE"]) {
-        return Ok(like(cursor)?.or_else(|| new(cursor)));
+        return match like(cursor)? {
+            Some(like) => Ok(Some(like)),
+            None => new(cursor),
+        };
+    }
+    if cursor.words(&["TRUNCATE", "TABLE"]) {
+        return truncate(cursor).map(Some);
     }
     if cursor.words(&["ALTER", "TABLE"]) {
         return alter(cursor).map(Some);
@@ -47,28 +53,17 @@ pub(crate) fn parse(text: &str, tokens: &[TokenWithSpan]) -> Result<Option<Table
     Ok(None)
 }
 
-/// The table that a TRUNCATE empties, as it is written.
-///
-/// # Errors
-/// As [`parse`].
-pub(crate) fn truncated<'t>(text: &'t str, tokens: &'t [TokenWithSpan]) -> Result<Option<&'t str>> {
-    let mut cursor = Cursor::new(text, tokens);
-    if !cursor.words(&["TRUNCATE", "TABLE"]) {
-        return Ok(None);
-    }
-    let before = cursor.until(&["PARTITION"]);
+fn truncate(mut cursor: Cursor<'_>) -> Result<TableStatement> {
+    const WHAT: &str = "TRUNCATE TABLE";
+    let mut before = cursor.until(&["PARTITION"]);
     if !cursor.is_end() {
         return Err(unsupported(
             "TRUNCATE of a partition",
             "Use DELETE FROM t WHERE with the partition columns.",
         ));
     }
-    let name = before.rest_text();
-    let mut before = before;
-    if before.name().is_none() || !before.is_end() {
-        return Err(wrong("TRUNCATE TABLE", before));
-    }
-    Ok(Some(name))
+    let table = some_target(WHAT, &mut before)?;
+    ended(WHAT, before, TableStatement::Truncate(table))
 }
 
 /// The table that a DELETE, UPDATE or MERGE changes.
@@ -167,19 +162,31 @@ fn create(mut cursor: Cursor<'_>, mode: CreateMode) -> Result<TableStatement> {
 
 /// `CREATE TABLE` of a Delta table in a place of our choosing. The engine would make it one whose commits go through the
 /// catalogue, which few other readers open, and one made of a query would refuse NULL. What is not understood here
-/// (another format, LOCATION, DEFAULT, GENERATED, properties that ask for features) is the engine's.
-fn new(mut cursor: Cursor<'_>) -> Option<TableStatement> {
+/// (another format, LOCATION, properties that ask for features) is the engine's.
+///
+/// # Errors
+/// `unsupported` for what the engine would take and then ignore, or fail at and leave half a table.
+fn new(mut cursor: Cursor<'_>) -> Result<Option<TableStatement>> {
     let mode = if cursor.words(&["IF", "NOT", "EXISTS"]) {
         CreateMode::IfNotExists
     } else {
         CreateMode::New
     };
-    let statement = create(cursor, mode).ok()?;
-    match &statement {
-        TableStatement::Create(new) => check_properties(&new.properties).ok()?,
-        _ => return None,
+    let statement = match create(cursor, mode) {
+        Ok(statement) => statement,
+        Err(e) if define::is_of_columns(&e) => return Err(e),
+        Err(_) => return Ok(None),
+    };
+    let TableStatement::Create(new) = &statement else {
+        return Ok(None);
+    };
+    match check_properties(new.properties.keys()) {
+        Ok(()) => Ok(Some(statement)),
+        Err(e) if new.query.is_some() || new.properties.keys().any(|key| is_catalogs(key)) => {
+            Err(e)
+        }
+        Err(_) => Ok(None),
     }
-    Some(statement)
 }
 
 /// `CREATE TABLE … LIKE`.

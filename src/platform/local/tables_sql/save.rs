@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::create::{STATISTICS, check};
 use super::locate::{missing, taken};
 use super::parse::name_of;
 use super::statement::{Create, CreateMode};
 use super::{Did, Step, Stop, Tables};
-use crate::model::{Code, Error, Result, TableName};
+use crate::model::{Code, Error, Result, TableColumn, TableName};
 use crate::platform::Params;
 use crate::platform::local::delta;
-use crate::platform::local::metastore::Table;
+use crate::platform::local::metastore::{Table, place_of};
+use crate::spark_connect::{Field, Relation};
 use crate::sql::quote;
 
 /// What becomes of a table that is there.
@@ -53,6 +55,8 @@ pub(crate) struct ToSave {
     pub comment: Option<String>,
     /// `overwriteSchema` was said: columns and partitions are those of the frame alone.
     pub overwrite_schema: bool,
+    /// `mergeSchema` was said: an append gives the table the columns that it does not have.
+    pub merge_schema: bool,
 }
 
 impl Tables<'_> {
@@ -77,7 +81,13 @@ impl Tables<'_> {
         let mode = match (save.mode, &existing) {
             (SaveMode::Error, Some(_)) => return Err(taken(&name).into()),
             (SaveMode::Ignore, Some(_)) => return Ok(Did::Nothing),
-            (SaveMode::Append, Some(_)) => return Ok(Did::Engine),
+            (SaveMode::Append, Some(table)) => {
+                self.place(save, &name, table)?;
+                if save.merge_schema {
+                    self.widen(save, table).await?;
+                }
+                return Ok(Did::Engine);
+            }
             (SaveMode::Replace, None) => return Err(missing(&name).into()),
             (SaveMode::Error | SaveMode::Ignore | SaveMode::Append, None) => CreateMode::New,
             (SaveMode::Replace, Some(_)) => CreateMode::Replace,
@@ -107,6 +117,44 @@ impl Tables<'_> {
         }
     }
 
+    /// A path that an append says must be the table's own: the engine leaves it unread.
+    fn place(&self, save: &ToSave, name: &TableName, table: &Table) -> Result<()> {
+        match &save.path {
+            Some(path) if !is_at(path, table) => Err(Error::new(
+                Code::Unsupported,
+                format!("{name} is not at {path}: it stays where it is"),
+            )
+            .hint("Leave the option path out, or choose another name for a table at that place.")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a table the frame's columns that it does not have. The engine would let no row be NULL in them, and read
+    /// the old rows as 0 (pysail 0.7.2).
+    async fn widen(&self, save: &ToSave, table: &Table) -> Step<()> {
+        if table.format != "delta" {
+            return Ok(());
+        }
+        let query = format!("SELECT * FROM {}", quote(&save.view));
+        let query = Relation::sql_positional(&query, &[])?.without_place();
+        let new: Vec<Field> = self
+            .spark
+            .schema(&query)
+            .await?
+            .into_iter()
+            .filter(|field| {
+                let name = field.name.to_lowercase();
+                let has = |column: &TableColumn| column.name.to_lowercase() == name;
+                !table.columns.iter().any(has)
+            })
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        check(&new, &[])?;
+        self.add_fields(table, new).await
+    }
+
     /// An overwrite that says nothing of partitions, comment and properties leaves them as they are.
     async fn keep(&self, create: &mut Create, table: &Table, overwrite_schema: bool) -> Step<()> {
         if table.format != "delta" {
@@ -122,12 +170,18 @@ impl Tables<'_> {
         }
         if !table.catalog_managed {
             let properties = old.properties.into_iter();
+            // These are of the columns that it had.
+            let properties = properties.filter(|(key, _)| !STATISTICS.contains(&key.as_str()));
             let texts = properties.filter_map(|(k, v)| Some((k, v.as_str()?.to_owned())));
             let said = std::mem::take(&mut create.properties);
             create.properties = texts.chain(said).collect();
         }
         Ok(())
     }
+}
+
+fn is_at(path: &str, table: &Table) -> bool {
+    place_of(path).is_some_and(|path| path == table.location)
 }
 
 /// Another format than Delta, or a place of the user's: the engine's business, but for a table that is there.
@@ -137,13 +191,11 @@ fn elsewhere(save: &ToSave, name: &TableName, existing: Option<&Table>) -> Resul
         .as_deref()
         .is_none_or(|f| f.eq_ignore_ascii_case("delta"));
     let path = save.path.as_deref();
-    let path = path.map(|path| path.strip_prefix("file://").unwrap_or(path));
     match existing {
         None if delta && path.is_none() => Ok(None),
         None => Ok(Some(Did::Engine)),
         Some(table) => {
-            let same =
-                path.is_none_or(|path| std::path::Path::new(path) == table.location.as_path());
+            let same = path.is_none_or(|path| is_at(path, table));
             if delta && same {
                 return Ok(None);
             }

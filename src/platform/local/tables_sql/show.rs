@@ -33,9 +33,7 @@ impl Shown {
             return Ok(Self {
                 columns: log.columns,
                 partition_by: log.partition_by,
-                comment: log
-                    .comment
-                    .or_else(|| found.table.as_ref().and_then(|t| t.comment.clone())),
+                comment: log.comment,
                 properties: properties.map(|(k, v)| (k, text(v))).collect(),
                 format: "delta".to_owned(),
             });

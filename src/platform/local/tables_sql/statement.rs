@@ -31,6 +31,8 @@ pub(crate) enum TableStatement {
         /// Its new name.
         to: Vec<String>,
     },
+    /// `TRUNCATE TABLE`.
+    Truncate(Target),
     /// `SHOW CREATE TABLE`.
     ShowCreate(Target),
     /// `SHOW TBLPROPERTIES`.
@@ -47,7 +49,11 @@ impl TableStatement {
     /// Whether it changes anything.
     pub(crate) fn writes(&self) -> bool {
         match self {
-            Self::Create(_) | Self::Like { .. } | Self::Alter { .. } | Self::Rename { .. } => true,
+            Self::Create(_)
+            | Self::Like { .. }
+            | Self::Alter { .. }
+            | Self::Rename { .. }
+            | Self::Truncate(_) => true,
             Self::ShowCreate(_)
             | Self::ShowProperties(..)
             | Self::ShowPartitions(_)
@@ -99,6 +105,13 @@ pub(crate) enum CreateMode {
     OrReplace,
     /// `REPLACE TABLE`: replaces it; one that is not there is an error.
     Replace,
+}
+
+impl CreateMode {
+    /// A table that is there is replaced.
+    pub(crate) fn replaces(self) -> bool {
+        matches!(self, Self::OrReplace | Self::Replace)
+    }
 }
 
 /// A column, as a statement defines it.

@@ -49,7 +49,7 @@ impl Pause {
 }
 
 /// Whether another writer came first, so that trying again helps.
-pub(super) fn is_conflict(error: &Error) -> bool {
+pub(in crate::platform::local) fn is_conflict(error: &Error) -> bool {
     let words = error.message().to_lowercase();
     error.code() == Code::StatementFailed
         && [

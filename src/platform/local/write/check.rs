@@ -319,7 +319,7 @@ pub(super) fn same_columns(columns: &[Field], source: &[Field]) -> bool {
 
 /// The table property that keeps statistics of floats out of the log: from equal bounds the engine takes a column for
 /// constant, and NaN is in no bounds, so that it read NaN as its neighbour (pysail 0.7.2).
-pub(super) fn statistics(fields: &[Field]) -> Option<(String, String)> {
+pub(in crate::platform::local) fn statistics(fields: &[Field]) -> Option<(String, String)> {
     let float = |f: &Field| {
         f.data_type
             .holds(&|part| matches!(part, Type::Float | Type::Double))

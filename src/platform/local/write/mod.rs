@@ -24,7 +24,9 @@ use std::path::Path;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::again::{Pause, is_conflict};
+use self::again::Pause;
+pub(in crate::platform::local) use self::again::is_conflict;
+pub(in crate::platform::local) use self::check::statistics;
 use self::check::{Problems, same};
 use self::commit::{Commit, blocking};
 use self::engine::Engine;
@@ -115,6 +117,11 @@ impl Writer<'_> {
         }
     }
 
+    /// A path as the engine is to be told it.
+    fn told(&self, path: &Path) -> Result<String> {
+        text_of(&self.metastore.for_engine(path)).map(str::to_owned)
+    }
+
     /// Which names of the statement are ours: a commit's mark, and a view's name that nobody guesses.
     fn mark(&self) -> String {
         format!("sparklease_{}", self.statement)
@@ -200,7 +207,7 @@ impl Writer<'_> {
             return Ok(None);
         }
         let relation = match by_path(&table) {
-            true => Relation::delta(text_of(&table.location)?),
+            true => Relation::delta(&self.told(&table.location)?),
             false => Relation::table(&table.name.to_string()),
         };
         let mut pause = Pause::default();
@@ -277,7 +284,7 @@ impl Writer<'_> {
 
     /// A new table: filled first, then published.
     async fn make(&self, rows: Relation, plan: &Plan) -> Result<Written> {
-        let (folder, commit) = self.fill(rows, plan).await?;
+        let (folder, commit) = self.fill(rows, plan, None).await?;
         let name = &self.write.table;
         let published = self.metastore.publish(name, folder, None, Publish::Create);
         let table = published.await?;
@@ -296,13 +303,14 @@ impl Writer<'_> {
         &self,
         rows: Relation,
         plan: &Plan,
+        comment: Option<String>,
     ) -> Result<(super::metastore::NewFolder, Commit)> {
         self.phase("writing").await;
         let folder = self.metastore.new_folder(&self.write.table).await?;
         let new = NewTable {
             schema: schema_json(&plan.fields),
             partition_by: plan.partition_by.clone(),
-            comment: None,
+            comment,
             properties: check::statistics(&plan.fields)
                 .into_iter()
                 .collect::<BTreeMap<_, _>>(),
@@ -310,11 +318,18 @@ impl Writer<'_> {
         let path = folder.path().to_owned();
         blocking(move || delta::create(&path, &new)).await?;
         let save = Save {
-            to: Destination::Path(text_of(folder.path())?.to_owned()),
+            to: Destination::Path(self.told(folder.path())?),
             ..self.save(SaveMode::Append, plan, None)?
         };
         self.engine().run(rows.save(save)).await?;
         let commit = commit::of(folder.path(), Some(0), &self.mark()).await?;
+        if commit.is_none() {
+            // Rows that only the engine finds are somewhere else.
+            let read = Relation::delta(&self.told(folder.path())?).limit(1);
+            if !self.engine().rows(read.rows()).await?.is_empty() {
+                return Err(delta::strayed(folder.path()));
+            }
+        }
         // Of no rows the engine makes no commit.
         let commit = commit.unwrap_or(Commit {
             version: 0,
@@ -325,9 +340,7 @@ impl Writer<'_> {
 
     fn save(&self, mode: SaveMode, plan: &Plan, table: Option<&Table>) -> Result<Save> {
         let to = match table {
-            Some(table) if by_path(table) => {
-                Destination::Path(text_of(&table.location)?.to_owned())
-            }
+            Some(table) if by_path(table) => Destination::Path(self.told(&table.location)?),
             Some(table) => Destination::Table(table.name.to_string()),
             None => Destination::Table(String::new()),
         };
@@ -352,7 +365,7 @@ impl Writer<'_> {
             .is_some_and(|(key, value)| table.properties.get(&key) != Some(&value));
         // The engine changes columns by a path only, and never properties.
         if !by_path(table) || (floats && table.owned) {
-            let (folder, commit) = self.fill(rows, plan).await?;
+            let (folder, commit) = self.fill(rows, plan, table.comment.clone()).await?;
             let replace = Publish::Replace(table.id.clone());
             let comment = table.comment.clone();
             let published = self
@@ -378,7 +391,7 @@ impl Writer<'_> {
             .filter_map(|output| check::find(&plan.fields, &output.name).cloned())
             .collect();
         let target = match by_path(table) {
-            true => format!("delta.`{}`", text_of(&table.location)?.replace('`', "``")),
+            true => format!("delta.{}", quote(&self.told(&table.location)?)),
             false => table.name.to_string(),
         };
         let view = self.view(rows).await?;

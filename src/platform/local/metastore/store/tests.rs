@@ -139,3 +139,17 @@ async fn a_closed_store_says_so() {
     let closed = one.read(records::databases).await.unwrap_err();
     assert_eq!(closed.code(), Code::PlatformUnavailable);
 }
+
+#[test]
+fn a_file_that_is_no_database_is_to_be_moved_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("metastore.db");
+    std::fs::write(
+        &file,
+        "no database, and long enough to be looked at".repeat(100),
+    )
+    .unwrap();
+    let error = Store::open(&file).unwrap_err();
+    assert_eq!(error.code(), Code::EngineUnavailable);
+    assert!(error.hint_text().contains("Move metastore.db"), "{error}");
+}
