@@ -224,13 +224,11 @@ impl Metastore {
         let mut tables = self.empty().remove(worker).unwrap_or_default();
         if ended == Settle::Part {
             // Another thread of the same cell may be writing these.
-            let (now, later) = tables.into_iter().partition(|empty| empty.table.is_some());
+            let (now, later): (Vec<_>, Vec<_>) =
+                tables.into_iter().partition(|empty| empty.table.is_some());
             tables = now;
             let mut empty = self.empty();
-            empty
-                .entry(worker.to_owned())
-                .or_default()
-                .extend(Vec::from(later));
+            empty.entry(worker.to_owned()).or_default().extend(later);
         }
         for Empty { id, path, table } in tables {
             if newest_of(path.clone()).await?.is_some() {

@@ -309,7 +309,8 @@ async fn stays(old: &Table, statistics: Option<(String, String)>) -> bool {
             });
             Ok(())
         })?;
-        Ok(!mapped && !(owned && others))
+        let another = mapped || (owned && others);
+        Ok(!another)
     });
     looked.await.unwrap_or(false)
 }
