@@ -1,10 +1,16 @@
 //! Whether rows fit a table, before anything is written: which column goes where, what is cast, and what is wrong,
 //! all at once. Pure.
 
+use std::collections::HashMap;
+
+use super::infer::MAX_DEPTH;
 use crate::model::{Code, Error, TableName};
 use crate::platform::local::metastore::names::{self, NameOf};
 use crate::spark_connect::{Field, Output, Type};
 use crate::sql::quote;
+
+/// Columns of a table: with more, each commit's schema and statistics are megabytes.
+const MAX_COLUMNS: usize = 10_000;
 
 /// Whether every value of one type is one of the other, so that a cast loses nothing.
 ///
@@ -59,6 +65,38 @@ pub(super) fn find<'f>(fields: &'f [Field], name: &str) -> Option<&'f Field> {
     fields.iter().find(|f| same(&f.name, name))
 }
 
+/// Fields by their names as Spark compares them; of two with one name, the first.
+pub(super) struct Index<'f>(HashMap<String, &'f Field>);
+
+impl<'f> Index<'f> {
+    pub(super) fn new(fields: &'f [Field]) -> Self {
+        let mut index = HashMap::with_capacity(fields.len());
+        for field in fields {
+            index.entry(field.name.to_lowercase()).or_insert(field);
+        }
+        Self(index)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&'f Field> {
+        self.0.get(&name.to_lowercase()).copied()
+    }
+}
+
+/// Refuses more columns than a table may have.
+///
+/// # Errors
+/// `invalid_argument`.
+pub(super) fn few_columns(count: usize) -> Result<(), Error> {
+    if count <= MAX_COLUMNS {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::InvalidArgument,
+        format!("the source has {count} columns, the most is {MAX_COLUMNS}"),
+    )
+    .hint("Put values into rows, such as (id, name, value), or into arrays; nothing was written."))
+}
+
 /// What is wrong with a write, gathered.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
@@ -111,6 +149,11 @@ impl Problems {
         self.code.is_none()
     }
 
+    /// One thing is wrong.
+    pub(super) fn is_one(&self) -> bool {
+        self.texts.len() == 1
+    }
+
     /// All of it as one error.
     pub(super) fn error_of(self) -> Error {
         let code = self.code.unwrap_or(Code::InvalidArgument);
@@ -124,12 +167,16 @@ impl Problems {
 
 /// Columns that no table may have.
 pub(super) fn check_source(fields: &[Field], problems: &mut Problems) {
+    if let Err(e) = few_columns(fields.len()) {
+        problems.error(&e);
+    }
+    let mut firsts: HashMap<String, &Field> = HashMap::new();
     for (place, field) in fields.iter().enumerate() {
         let name = &field.name;
         if let Some(problem) = names::problem(NameOf::Column, name) {
             problems.add(format!("column {}: {problem}", place + 1));
         }
-        if let Some(first) = fields.iter().take(place).find(|f| same(&f.name, name)) {
+        if let Some(first) = firsts.get(&name.to_lowercase()) {
             problems.add(if first.name == *name {
                 format!("the source has two columns {name}")
             } else {
@@ -139,12 +186,32 @@ pub(super) fn check_source(fields: &[Field], problems: &mut Problems) {
                 )
             });
         }
+        firsts.entry(name.to_lowercase()).or_insert(field);
         let kind = &field.data_type;
+        if depth(kind) > MAX_DEPTH {
+            problems.add(format!(
+                "column {name}: it is nested deeper than {MAX_DEPTH} levels"
+            ));
+            continue;
+        }
         if kind.holds(&|part| matches!(part, Type::Other(_))) {
             problems.add(format!(
                 "column {name}: a table cannot hold {kind}; cast it in the query"
             ));
         }
+    }
+}
+
+/// Levels of arrays, maps and structs inside of each other.
+fn depth(kind: &Type) -> usize {
+    match kind {
+        Type::Array(item) => 1 + depth(item),
+        Type::Map(key, value) => 1 + depth(key).max(depth(value)),
+        Type::Struct(fields) => {
+            let inner = fields.iter().map(|f| depth(&f.data_type));
+            1 + inner.max().unwrap_or(0)
+        }
+        _ => 0,
     }
 }
 
@@ -218,10 +285,11 @@ pub(super) fn into_table(
     problems: &mut Problems,
 ) -> Vec<Output> {
     let mut differences = Vec::new();
+    let (by_name, there) = (Index::new(source), Index::new(columns));
     let mut outputs = Vec::new();
     for column in columns {
         let name = &column.name;
-        let Some(found) = find(source, name) else {
+        let Some(found) = by_name.get(name) else {
             if !column.nullable {
                 differences.push(format!(
                     "{name}: table {} not null, source has no such column",
@@ -248,7 +316,7 @@ pub(super) fn into_table(
             cast: (!same_type).then(|| column.data_type.clone()),
         });
     }
-    for field in source.iter().filter(|f| find(columns, &f.name).is_none()) {
+    for field in source.iter().filter(|f| there.get(&f.name).is_none()) {
         let near = columns
             .iter()
             .map(|c| {
@@ -285,7 +353,8 @@ pub(super) fn into_schema(
     source: &[Field],
     problems: &mut Problems,
 ) -> Vec<Output> {
-    for field in source.iter().filter(|f| find(wanted, &f.name).is_none()) {
+    let (by_name, there) = (Index::new(source), Index::new(wanted));
+    for field in source.iter().filter(|f| there.get(&f.name).is_none()) {
         problems.add(format!(
             "schema: it lacks the source's column {}",
             field.name
@@ -293,7 +362,7 @@ pub(super) fn into_schema(
     }
     let mut outputs = Vec::new();
     for field in wanted {
-        let found = find(source, &field.name);
+        let found = by_name.get(&field.name);
         if found.is_none() {
             problems.add(format!("schema: the source has no column {}", field.name));
         }
@@ -308,13 +377,13 @@ pub(super) fn into_schema(
     outputs
 }
 
-/// Whether a table's columns are already these, so that an overwrite keeps them.
-pub(super) fn same_columns(columns: &[Field], source: &[Field]) -> bool {
+/// Whether a table's columns are already these, so that an overwrite keeps them; of a schema `not null` counts too.
+pub(super) fn same_columns(columns: &[Field], source: &[Field], typed: bool) -> bool {
     columns.len() == source.len()
-        && columns
-            .iter()
-            .zip(source)
-            .all(|(c, s)| c.name == s.name && c.data_type == s.data_type)
+        && columns.iter().zip(source).all(|(c, s)| {
+            let nulls = !typed || c.nullable == s.nullable;
+            c.name == s.name && c.data_type == s.data_type && nulls
+        })
 }
 
 /// The table property that keeps statistics of floats out of the log: from equal bounds the engine takes a column for

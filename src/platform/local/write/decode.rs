@@ -26,8 +26,8 @@ use crate::spark_connect::{Field, Type};
 
 /// More wrong values than this are counted, not shown: the first ones tell what the others have.
 const SHOWN: usize = 5;
-/// Of a wrong value, in characters.
-const VALUE_CHARS: usize = 60;
+/// A wrong value that is shown, in characters: what a number or a date has.
+const VALUE_CHARS: usize = 24;
 /// A double tells decimal digits apart up to here.
 const EXACT_DIGITS: usize = 15;
 
@@ -45,6 +45,13 @@ impl Misfits {
             self.shown
                 .push(format!("row {}, column {path}: {problem}", row + 1));
         }
+    }
+
+    /// Those of another column too.
+    pub(super) fn join(&mut self, other: Self) {
+        self.count += other.count;
+        self.shown.extend(other.shown);
+        self.shown.truncate(SHOWN);
     }
 
     /// All of them in words; `None` where there are none.
@@ -307,8 +314,8 @@ fn refused(e: arrow_schema::ArrowError) -> Error {
 fn boolean(value: &Value) -> Result<bool, String> {
     match value {
         Value::Bool(value) => Ok(*value),
-        Value::String(text) if text == "true" => Ok(true),
-        Value::String(text) if text == "false" => Ok(false),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
         other => Err(format!("{} is no boolean", short(other))),
     }
 }
@@ -370,6 +377,13 @@ fn double(value: &Value, kind: &Type) -> Result<f64, String> {
 fn float(value: &Value, kind: &Type) -> Result<f32, String> {
     let wide = double(value, kind)?;
     let narrow = wide as f32;
+    if wide.fract() == 0.0
+        && wide.is_finite()
+        && f64::from(narrow).to_bits() != wide.to_bits()
+        && narrow.is_finite()
+    {
+        return Err(format!("{} does not fit {kind} exactly", short(value)));
+    }
     if narrow.is_infinite() && wide.is_finite() {
         return Err(format!("{} does not fit {kind}", short(value)));
     }
@@ -480,11 +494,15 @@ fn pairs(value: &Value) -> Result<Vec<(Value, Value)>, String> {
     }
 }
 
-/// A wrong value as it is shown back.
+/// A wrong value as it is shown back: whole or not at all, since of a secret that is cut nobody knows the rest.
 pub(super) fn short(value: &Value) -> String {
     let text = value.to_string();
-    match text.char_indices().nth(VALUE_CHARS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
+    let length = text.chars().count();
+    match value {
+        _ if length <= VALUE_CHARS => text,
+        Value::String(text) => format!("a string of {} characters", text.chars().count()),
+        Value::Array(items) => format!("an array of {} values", items.len()),
+        Value::Object(fields) => format!("an object of {} fields", fields.len()),
+        _ => format!("a number of {length} characters"),
     }
 }

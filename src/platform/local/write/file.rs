@@ -1,6 +1,7 @@
 //! A local file that is to become a table: is it what its name says, which columns does it have, and its rows by
 //! given types. All of it blocks on the disk.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -10,8 +11,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Map, Value};
 
-use super::check::same;
-use super::rows::Rows;
+use super::check;
+use super::decode::Misfits;
+use super::infer::{Shape, Texts};
+use super::quotes::Quotes;
+use super::rows::{self, Rows};
 use crate::model::{Code, Error, Result};
 use crate::spark_connect::{Field, FileFormat};
 
@@ -23,38 +27,117 @@ const SHOWN: usize = 5;
 const LINE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// What a look into a file told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Looked {
     /// The columns of a CSV's header, or the keys of JSON lines; Parquet has its own schema.
     pub(super) columns: Vec<String>,
+    /// What their values are, column by column.
+    found: Vec<Found>,
 }
 
-/// Whether a file is what its name says, from its first to its last byte.
+#[derive(Debug)]
+enum Found {
+    Texts(Texts),
+    Values(Box<Shape>, Misfits),
+}
+
+impl Looked {
+    /// The type of each column: as `known` has it, else what all its values are.
+    ///
+    /// # Errors
+    /// `invalid_argument` for columns whose values have no one type.
+    pub(super) fn fields(self, known: impl Fn(&str) -> Option<Field>) -> Result<Vec<Field>> {
+        let mut all = Misfits::default();
+        let mut fields = Vec::with_capacity(self.columns.len());
+        for (name, found) in self.columns.iter().zip(self.found) {
+            fields.push(match (known(name), found) {
+                (Some(field), _) => field,
+                (None, Found::Texts(texts)) => Field::new(name, texts.data_type()),
+                (None, Found::Values(shape, mut misfits)) => {
+                    let data_type = shape.data_type(name, &mut misfits);
+                    all.join(misfits);
+                    Field::new(name, data_type)
+                }
+            });
+        }
+        match all.words() {
+            None => Ok(fields),
+            Some(words) => Err(rows::mixed(words)),
+        }
+    }
+}
+
+/// Whether a file is what its name says, from its first to its last byte, and what its columns hold.
 ///
 /// # Errors
 /// `invalid_argument` that names what is wrong, with the lines.
 pub(super) fn look(path: &Path, format: FileFormat) -> Result<Looked> {
     match format {
-        FileFormat::Csv => csv(path, |_| Ok(())),
-        FileFormat::JsonLines => json_lines(path, |_, _| Ok(())),
-        FileFormat::Parquet => parquet(path),
+        FileFormat::Csv => {
+            let mut texts: Option<Vec<Texts>> = None;
+            let columns = csv(path, |record| {
+                match &mut texts {
+                    None => texts = Some(record.iter().map(|_| Texts::default()).collect()),
+                    Some(texts) => {
+                        for (texts, text) in texts.iter_mut().zip(record) {
+                            texts.fold(text);
+                        }
+                    }
+                }
+                Ok(())
+            })?;
+            let found = texts.unwrap_or_default();
+            let found = found.into_iter().map(Found::Texts).collect();
+            Ok(Looked { columns, found })
+        }
+        FileFormat::JsonLines => {
+            let mut places: HashMap<String, usize> = HashMap::new();
+            let mut columns: Vec<String> = Vec::new();
+            let mut found: Vec<(Shape, Misfits)> = Vec::new();
+            json_lines(path, |row, object| {
+                for (name, value) in &object {
+                    let place = match places.get(name) {
+                        Some(place) => *place,
+                        None => {
+                            check::few_columns(columns.len() + 1)?;
+                            columns.push(name.clone());
+                            found.push(<(Shape, Misfits)>::default());
+                            places.insert(name.clone(), columns.len() - 1);
+                            columns.len() - 1
+                        }
+                    };
+                    if let Some((shape, misfits)) = found.get_mut(place) {
+                        shape.fold(row, name, value, misfits);
+                    }
+                }
+                Ok(())
+            })?;
+            let found = found.into_iter();
+            let found = found.map(|(shape, misfits)| Found::Values(Box::new(shape), misfits));
+            Ok(Looked {
+                columns,
+                found: found.collect(),
+            })
+        }
+        FileFormat::Parquet => parquet(path).map(|()| Looked::default()),
     }
 }
 
-/// Writes the rows of a CSV or JSON-lines file, by these types, as Parquet: NULL where a line lacks a column.
+/// Writes the rows of a CSV or JSON-lines file as Parquet: its `columns`, by the types of `fields` and under their
+/// names; NULL where a line lacks a column.
 ///
 /// # Errors
 /// `invalid_argument` that names the values which do not fit, by row and column.
 pub(super) fn convert(
     path: &Path,
     format: FileFormat,
+    columns: &[String],
     fields: &[Field],
     zone: &TimeZone,
     to: File,
 ) -> Result<()> {
-    let columns: Vec<String> = fields.iter().map(|f| f.name.clone()).collect();
     let mut chunk = Chunk {
-        columns: &columns,
+        columns,
         fields,
         zone,
         rows: Vec::new(),
@@ -64,30 +147,22 @@ pub(super) fn convert(
     };
     match format {
         FileFormat::Csv => {
-            let mut places = None;
+            let mut header = true;
             csv(path, |record| {
-                let Some(places) = &places else {
-                    let place = |f: &Field| record.iter().position(|name| same(name, &f.name));
-                    places = Some(fields.iter().map(place).collect::<Vec<_>>());
+                if std::mem::take(&mut header) {
                     return Ok(());
+                }
+                let cell = |text: &str| match text {
+                    "" => Value::Null,
+                    text => Value::from(text),
                 };
-                let cell = |place: &Option<usize>| match place.and_then(|place| record.get(place)) {
-                    None | Some("") => Value::Null,
-                    Some(text) => Value::from(text),
-                };
-                chunk.add(places.iter().map(cell).collect())
+                chunk.add(record.iter().map(cell).collect())
             })?;
         }
         FileFormat::JsonLines => {
             json_lines(path, |_, mut object| {
-                let mut take = |f: &Field| match object.remove(&f.name) {
-                    Some(value) => value,
-                    None => object
-                        .iter()
-                        .find(|(key, _)| same(key, &f.name))
-                        .map_or(Value::Null, |(_, value)| value.clone()),
-                };
-                let row = fields.iter().map(&mut take).collect();
+                let mut take = |name: &String| object.swap_remove(name).unwrap_or(Value::Null);
+                let row = columns.iter().map(&mut take).collect();
                 chunk.add(row)
             })?;
         }
@@ -197,12 +272,12 @@ fn open(path: &Path, what: &str) -> Result<File> {
 }
 
 /// Calls `each` for the header and for each record of a CSV file.
-fn csv(path: &Path, mut each: impl FnMut(&csv::StringRecord) -> Result<()>) -> Result<Looked> {
+fn csv(path: &Path, mut each: impl FnMut(&csv::StringRecord) -> Result<()>) -> Result<Vec<String>> {
     const WHAT: &str = "CSV file with a header";
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .from_reader(BufReader::new(open(path, WHAT)?));
+        .from_reader(Quotes::new(open(path, WHAT)?));
     let mut record = csv::StringRecord::new();
     let mut faults = Faults::default();
     let mut columns: Option<Vec<String>> = None;
@@ -232,6 +307,7 @@ fn csv(path: &Path, mut each: impl FnMut(&csv::StringRecord) -> Result<()>) -> R
                 if names.iter().any(|name| name.contains('\0')) {
                     return Err(wrong(path, WHAT, "it holds bytes that are no text"));
                 }
+                check::few_columns(names.len())?;
                 let header = csv::StringRecord::from(names.clone());
                 columns = Some(names);
                 each(&header)?;
@@ -247,23 +323,25 @@ fn csv(path: &Path, mut each: impl FnMut(&csv::StringRecord) -> Result<()>) -> R
             Some(_) => {}
         }
     }
+    // What such a quote swallowed is no fault of its own.
+    if let Some(fault) = reader.get_ref().fault() {
+        return Err(wrong(path, WHAT, &fault));
+    }
     faults.finish(path, WHAT)?;
     match columns {
-        Some(columns) => Ok(Looked { columns }),
+        Some(columns) => Ok(columns),
         None => Err(wrong(path, WHAT, "it is empty")),
     }
 }
 
-/// Calls `each` for each object of a file of JSON lines, with its line.
+/// Calls `each` for each object of a file of JSON lines, with its row, from 0.
 fn json_lines(
     path: &Path,
     mut each: impl FnMut(usize, Map<String, Value>) -> Result<()>,
-) -> Result<Looked> {
+) -> Result<()> {
     const WHAT: &str = "file of JSON lines";
     let mut reader = BufReader::new(open(path, WHAT)?);
     let mut faults = Faults::default();
-    let mut columns: Vec<String> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
     let mut line = Vec::new();
     let mut objects = 0_usize;
     for number in 1.. {
@@ -274,6 +352,10 @@ fn json_lines(
             Ok(_) => {}
             Err(e) => return Err(wrong(path, WHAT, &format!("it cannot be read ({e})"))),
         }
+        // A byte order mark is no part of the first object.
+        if number == 1 && line.starts_with(b"\xef\xbb\xbf") {
+            line.drain(..3);
+        }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
@@ -281,18 +363,18 @@ fn json_lines(
             faults.add(format!("line {number}: it is not UTF-8"));
             continue;
         }
+        if let Some(digits) = long_whole(&line) {
+            faults.add(format!(
+                "line {number} has a whole number of {digits} digits, more than a JSON number keeps; write it as a string"
+            ));
+            continue;
+        }
         match serde_json::from_slice::<Value>(&line) {
             Ok(Value::Object(object)) => {
-                objects += 1;
-                for key in object.keys() {
-                    if !seen.contains(key) {
-                        seen.insert(key.clone());
-                        columns.push(key.clone());
-                    }
-                }
                 if faults.count == 0 {
-                    each(number, object)?;
+                    each(objects, object)?;
                 }
+                objects += 1;
             }
             Ok(other) => faults.add(format!(
                 "line {number} is {}, not an object",
@@ -310,12 +392,51 @@ fn json_lines(
     if objects == 0 {
         return Err(wrong(path, WHAT, "it is empty"));
     }
-    Ok(Looked { columns })
+    Ok(())
+}
+
+/// How many digits the first whole number has that no 64 bits hold: read as JSON it would be the nearest double.
+fn long_whole(line: &[u8]) -> Option<usize> {
+    const MOST: usize = 20;
+    let (mut text, mut escaped) = (false, false);
+    let mut digits = 0;
+    let mut whole = true;
+    for byte in line.iter().chain(b" ") {
+        if text {
+            text = escaped || *byte != b'"';
+            escaped = !escaped && *byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'.' | b'e' | b'E' | b'+' => whole = false,
+            b'-' if digits > 0 => whole = false,
+            other => {
+                // Of 20 digits, some numbers fit.
+                if whole && digits > MOST {
+                    return Some(digits);
+                }
+                (digits, whole, text) = (0, true, *other == b'"');
+            }
+        }
+    }
+    None
 }
 
 /// The footer is at the end: what has one is whole.
-fn parquet(path: &Path) -> Result<Looked> {
+fn parquet(path: &Path) -> Result<()> {
     const WHAT: &str = "Parquet file";
+    if path.join("_delta_log").is_dir() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return Err(Error::new(
+            Code::InvalidArgument,
+            format!("{name} is a Delta table, whose Parquet files hold rows that it has no more"),
+        )
+        .hint(format!(
+            "Pass sql=\"select * from delta.`{}`\" instead of file; nothing was written.",
+            path.display()
+        )));
+    }
     let files = if path.is_dir() {
         parts(path).map_err(|e| wrong(path, WHAT, &format!("it cannot be read ({e})")))?
     } else {
@@ -328,13 +449,12 @@ fn parquet(path: &Path) -> Result<Looked> {
         let reader = SerializedFileReader::new(open(&file, WHAT)?)
             .map_err(|e| wrong(&file, WHAT, &e.to_string()))?;
         let footer = reader.metadata().file_metadata();
+        check::few_columns(footer.schema_descr().root_schema().get_fields().len())?;
         if footer.schema_descr().num_columns() == 0 {
             return Err(wrong(&file, WHAT, "it has no columns"));
         }
     }
-    Ok(Looked {
-        columns: Vec::new(),
-    })
+    Ok(())
 }
 
 /// The Parquet files of a folder, at any depth; hidden ones are nobody's rows.
@@ -359,121 +479,4 @@ fn parts(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-    use serde_json::json;
-
-    use super::*;
-    use crate::spark_connect::Type;
-
-    fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        (folder, path)
-    }
-
-    #[rstest]
-    #[case(
-        FileFormat::Csv,
-        b"a,b\n1,2\n1,2,3\n4\n",
-        "f is no CSV file with a header: line 3 has 3 fields, the header has 2; line 4 has 1 fields, the header has 2"
-    )]
-    #[case(FileFormat::Csv, b"", "f is no CSV file with a header: it is empty")]
-    #[case(
-        FileFormat::Csv,
-        b"a\n\xff\xfe\n",
-        "f is no CSV file with a header: line 2: it is not UTF-8"
-    )]
-    #[case(
-        FileFormat::Csv,
-        b"PAR1\0\0x\n",
-        "f is no CSV file with a header: it holds bytes that are no text"
-    )]
-    #[case(
-        FileFormat::JsonLines,
-        b"{\"a\":1}\n[1]\n{\n",
-        "f is no file of JSON lines: line 2 is [1], not an object; line 3, column 0: EOF while parsing an object"
-    )]
-    #[case(
-        FileFormat::JsonLines,
-        b" \n",
-        "f is no file of JSON lines: it is empty"
-    )]
-    #[case(
-        FileFormat::JsonLines,
-        b"{\"a\":\"\xff\"}\n",
-        "f is no file of JSON lines: line 1: it is not UTF-8"
-    )]
-    fn a_file_that_is_not_what_its_name_says_is_refused(
-        #[case] format: FileFormat,
-        #[case] bytes: &[u8],
-        #[case] words: &str,
-    ) {
-        let (_folder, path) = file("f", bytes);
-        assert_eq!(look(&path, format).unwrap_err().message(), words);
-    }
-
-    #[test]
-    fn a_text_or_a_torn_file_is_no_parquet() {
-        let (_folder, path) = file("f.parquet", b"a,b\n1,2\n");
-        let error = look(&path, FileFormat::Parquet).unwrap_err();
-        assert!(
-            error.message().starts_with("f.parquet is no Parquet file"),
-            "{error}"
-        );
-        let (_folder, path) = file("f.parquet", b"PAR1");
-        assert!(look(&path, FileFormat::Parquet).is_err());
-    }
-
-    #[test]
-    fn columns_are_the_header_or_all_keys() {
-        let (_folder, path) = file("f", "\u{feff}a,\"b,c\"\r\n1,\"x\ny\"\r\n".as_bytes());
-        let looked = look(&path, FileFormat::Csv).unwrap();
-        assert_eq!(looked.columns, ["a", "b,c"]);
-        let (_folder, path) = file("f", b"{\"a\":1}\n\n{\"b\":2,\"a\":null}");
-        let looked = look(&path, FileFormat::JsonLines).unwrap();
-        assert_eq!(looked.columns, ["a", "b"]);
-    }
-
-    #[test]
-    fn a_value_that_does_not_fit_is_named_by_its_row_in_the_file() {
-        let mut text = String::from("id,n\n");
-        for row in 0..CHUNK {
-            text.push_str(&format!("{row},1\n"));
-        }
-        text.push_str("x,1\n");
-        let (folder, path) = file("f.csv", text.as_bytes());
-        let fields = [Field::new("n", Type::Int), Field::new("ID", Type::Long)];
-        let to = File::create(folder.path().join("to.parquet")).unwrap();
-        let error = convert(&path, FileFormat::Csv, &fields, &TimeZone::UTC, to).unwrap_err();
-        assert_eq!(
-            error.message(),
-            format!("row {}, column ID: \"x\" does not fit bigint", CHUNK + 1)
-        );
-    }
-
-    #[test]
-    fn rows_are_kept_by_type_in_any_order_of_columns() {
-        let (folder, path) = file(
-            "f.jsonl",
-            json!({"B": "1.50", "a": 7}).to_string().as_bytes(),
-        );
-        let fields = [
-            Field::new("a", Type::Int),
-            Field::new("b", Type::Decimal(10, 2)),
-        ];
-        let target = folder.path().join("to.parquet");
-        let to = File::create(&target).unwrap();
-        convert(&path, FileFormat::JsonLines, &fields, &TimeZone::UTC, to).unwrap();
-        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(
-            File::open(&target).unwrap(),
-        );
-        let batch = reader.unwrap().build().unwrap().next().unwrap().unwrap();
-        assert_eq!(batch.num_rows(), 1);
-        assert_eq!(
-            *batch.schema().field(1).data_type(),
-            fields[1].data_type.arrow()
-        );
-    }
-}
+mod tests;

@@ -11,8 +11,10 @@ mod commit;
 mod decode;
 mod engine;
 mod file;
+mod infer;
 mod merge;
 mod plan;
+mod quotes;
 mod rows;
 mod source;
 mod time;
@@ -142,21 +144,27 @@ impl Writer<'_> {
                 .map(|existing| existing.fields.as_slice()),
         };
         let mark = self.mark();
+        let mut seen = Vec::new();
         let looking = source::ready(
             self.live,
             self.engine(),
             &write.source,
             &wanted,
-            self.folder,
-            &mark,
+            (self.folder, &mark),
+            &mut seen,
         );
         let ready = Box::pin(looking).await;
         let ready = match ready {
             Ok(ready) => ready,
-            Err(e) if problems.is_empty() || e.code() == Code::Cancelled => return Err(e),
+            Err(e) if e.code() == Code::Cancelled => return Err(e),
             Err(e) => {
                 problems.error(&e);
-                return Err(problems.error_of());
+                plan::names(write, wanted.table, &seen, &mut problems);
+                return Err(if problems.is_one() {
+                    e
+                } else {
+                    problems.error_of()
+                });
             }
         };
         let done = Box::pin(self.planned(&ready, existing, schema.is_some(), problems)).await;

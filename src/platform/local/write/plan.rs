@@ -87,7 +87,8 @@ pub(super) fn plan(
             check::named("the table's partitions", own, &fields, &mut problems)
         }
     };
-    let keeps_columns = existing.is_some_and(|e| keeps || check::same_columns(&e.fields, &fields));
+    let keeps_columns =
+        existing.is_some_and(|e| keeps || check::same_columns(&e.fields, &fields, typed));
     problems.finish()?;
     Ok(Plan {
         fields,
@@ -96,6 +97,27 @@ pub(super) fn plan(
         partition_by,
         keeps_columns,
     })
+}
+
+/// What is wrong with names of columns also when the source's values are: by the table's columns, and by those `seen`
+/// in the source.
+pub(super) fn names(
+    write: &Write,
+    table: Option<&[Field]>,
+    seen: &[String],
+    problems: &mut Problems,
+) {
+    let seen: Vec<Field> = seen
+        .iter()
+        .map(|name| Field::new(name, Type::String))
+        .collect();
+    let source = Some(seen.as_slice()).filter(|fields| !fields.is_empty());
+    if let Some(fields) = source.or(table) {
+        check::named("keys", &write.keys, fields, problems);
+    }
+    if let Some(fields) = table.or(source) {
+        check::named("partition_by", &write.partition_by, fields, problems);
+    }
 }
 
 fn as_they_are(fields: &[Field]) -> Vec<Output> {

@@ -8,9 +8,10 @@ use arrow_schema::Schema;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::decode::{Item, Misfits, Reader, present, short};
+use super::decode::{Item, Misfits, Reader, present};
+use super::infer::Shape;
 use crate::model::{Code, Error, Result};
-use crate::spark_connect::{Field, Type};
+use crate::spark_connect::Field;
 
 /// The most that rows of one call may be, in bytes of Arrow: half of what one message of the protocol holds. More is
 /// for a file.
@@ -45,14 +46,20 @@ impl Rows<'_> {
                     name: name.clone(),
                     ..field
                 },
-                None => Field::new(name, infer(name, &self.items(place), &mut misfits)),
+                None => {
+                    let mut shape = Shape::default();
+                    for (row, values) in self.rows.iter().enumerate() {
+                        if let Some(value) = values.get(place) {
+                            shape.fold(self.first + row, name, value, &mut misfits);
+                        }
+                    }
+                    Field::new(name, shape.data_type(name, &mut misfits))
+                }
             });
         }
         match misfits.words() {
             None => Ok(fields),
-            Some(words) => Err(Error::new(Code::InvalidArgument, words).hint(
-                "Give each column values of one type, or say the types: schema=\"id bigint, price decimal(10,2)\".",
-            )),
+            Some(words) => Err(mixed(words)),
         }
     }
 
@@ -76,6 +83,13 @@ impl Rows<'_> {
         }
         batch(fields, columns, self.rows.len())
     }
+}
+
+/// Columns whose values have no one type.
+pub(super) fn mixed(words: String) -> Error {
+    Error::new(Code::InvalidArgument, words).hint(
+        "Give each column values of one type, or say the types: schema=\"id bigint, price decimal(10,2)\"; nothing was written.",
+    )
 }
 
 /// Columns of these types as a batch.
@@ -109,143 +123,6 @@ pub(super) fn stream(batch: &RecordBatch) -> Result<Vec<u8>> {
         .hint("Write them to a .jsonl file and pass its path as file."));
     }
     Ok(data)
-}
-
-/// The one type that these values have; NULL alone is text. Whole numbers beside others are doubles.
-fn infer(path: &str, items: &[Item<'_>], misfits: &mut Misfits) -> Type {
-    let mut found: Option<(Kind, usize)> = None;
-    for (row, value) in items {
-        let Some(value) = value else { continue };
-        let kind = Kind::of(value);
-        found = match found {
-            None => Some((kind, *row)),
-            Some((known, first)) => match known.with(kind) {
-                Some(both) => Some((both, first)),
-                None => {
-                    misfits.add(
-                        *row,
-                        path,
-                        format!(
-                            "{} is {}, row {} has {}",
-                            short(value),
-                            kind.word(),
-                            first + 1,
-                            known.word()
-                        ),
-                    );
-                    Some((known, first))
-                }
-            },
-        };
-    }
-    let Some((kind, _)) = found else {
-        return Type::String;
-    };
-    match kind {
-        Kind::Boolean => Type::Boolean,
-        Kind::Whole => Type::Long,
-        Kind::Number => Type::Double,
-        Kind::Text => Type::String,
-        Kind::Huge => {
-            for (row, value) in items {
-                if let Some(value) = value.filter(|v| Kind::of(v) == Kind::Huge) {
-                    let problem =
-                        format!("{value} does not fit a bigint; make it decimal(20,0) by schema");
-                    misfits.add(*row, path, problem);
-                }
-            }
-            Type::Long
-        }
-        Kind::Array => {
-            let inner: Vec<Item<'_>> = items
-                .iter()
-                .flat_map(|(row, value)| {
-                    let values = value.and_then(Value::as_array).into_iter().flatten();
-                    values.map(|value| (*row, present(value)))
-                })
-                .collect();
-            Type::Array(Box::new(infer(&format!("{path}[]"), &inner, misfits)))
-        }
-        Kind::Object => object(path, items, misfits),
-    }
-}
-
-fn object(path: &str, items: &[Item<'_>], misfits: &mut Misfits) -> Type {
-    let mut names: Vec<&str> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    for fields in items
-        .iter()
-        .filter_map(|(_, value)| value.and_then(Value::as_object))
-    {
-        names.extend(
-            fields
-                .keys()
-                .map(String::as_str)
-                .filter(|name| seen.insert(*name)),
-        );
-    }
-    if names.is_empty() {
-        let row = items.first().map_or(0, |(row, _)| *row);
-        misfits.add(row, path, "an object without fields has no type");
-    }
-    let field = |name: &&str| {
-        let inner: Vec<Item<'_>> = items
-            .iter()
-            .map(|(row, value)| {
-                let value = value.and_then(|v| v.get(*name)).and_then(present);
-                (*row, value)
-            })
-            .collect();
-        Field::new(*name, infer(&format!("{path}.{name}"), &inner, misfits))
-    };
-    Type::Struct(names.iter().map(field).collect())
-}
-
-/// What a JSON value is, as far as columns tell it apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Boolean,
-    Whole,
-    /// Whole, but more than a bigint holds.
-    Huge,
-    Number,
-    Text,
-    Array,
-    Object,
-}
-
-impl Kind {
-    fn of(value: &Value) -> Self {
-        match value {
-            Value::Bool(_) => Self::Boolean,
-            Value::Number(n) if n.is_i64() => Self::Whole,
-            Value::Number(n) if n.is_u64() => Self::Huge,
-            Value::Number(_) => Self::Number,
-            Value::Null | Value::String(_) => Self::Text,
-            Value::Array(_) => Self::Array,
-            Value::Object(_) => Self::Object,
-        }
-    }
-
-    fn with(self, other: Self) -> Option<Self> {
-        use Kind::{Huge, Number, Whole};
-        match (self, other) {
-            (one, other) if one == other => Some(one),
-            (Number, Whole | Huge) | (Whole | Huge, Number) => Some(Number),
-            (Huge, Whole) | (Whole, Huge) => Some(Huge),
-            _ => None,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Boolean => "a boolean",
-            Self::Whole | Self::Huge | Self::Number => "a number",
-            Self::Text => "a string",
-            Self::Array => "an array",
-            Self::Object => "an object",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Where the rows of a write come from, as a relation of the engine with known columns.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 use tempfile::TempDir;
 
-use super::check::same;
 use super::check::{self, Problems};
 use super::commit::blocking;
-use super::engine::{Engine, cancelled};
+use super::engine::Engine;
 use super::rows::{self, Rows};
 use super::{file, variable};
 use crate::model::{Code, Error, Result};
@@ -48,17 +48,31 @@ pub(super) struct Wanted<'a> {
     pub(super) table: Option<&'a [Field]>,
 }
 
-impl Wanted<'_> {
-    fn known(&self, name: &str) -> Option<Field> {
-        let fields = self.schema.or(self.table)?;
+impl<'a> Wanted<'a> {
+    fn index(&self) -> Known<'a> {
+        Known {
+            fields: check::Index::new(self.schema.or(self.table).unwrap_or_default()),
+            loose: self.schema.is_none(),
+        }
+    }
+}
+
+/// The columns whose types are said, by their names.
+struct Known<'a> {
+    fields: check::Index<'a>,
+    loose: bool,
+}
+
+impl Known<'_> {
+    fn get(&self, name: &str) -> Option<Field> {
         // A row's own NULL is told by row and column; a table's is the engine's to refuse.
-        let mut field = check::find(fields, name)?.clone();
-        field.nullable |= self.schema.is_none();
+        let mut field = self.fields.get(name)?.clone();
+        field.nullable |= self.loose;
         Some(field)
     }
 }
 
-/// Makes the source a relation.
+/// Makes the source a relation. The columns of rows and text files are in `seen` also when their values are wrong.
 ///
 /// # Errors
 /// `invalid_argument`, `not_found`, `statement_failed`.
@@ -67,8 +81,8 @@ pub(super) async fn ready(
     engine: Engine<'_>,
     source: &Source,
     wanted: &Wanted<'_>,
-    folder: &Path,
-    mark: &str,
+    (folder, mark): (&Path, &str),
+    seen: &mut Vec<String>,
 ) -> Result<Ready> {
     match source {
         Source::Sql(text) => {
@@ -85,14 +99,17 @@ pub(super) async fn ready(
                 rows,
                 first: 0,
             };
+            seen.clone_from(columns);
+            check::few_columns(columns.len())?;
             check_schema_names(wanted, columns)?;
             let beside = |e| beside_unknown(e, wanted, columns);
-            let fields = rows.fields(|name| wanted.known(name)).map_err(beside)?;
+            let known = wanted.index();
+            let fields = rows.fields(|name| known.get(name)).map_err(beside)?;
             let zone = zone(engine, &fields).await?;
             let batch = rows.batch(&fields, &zone).map_err(beside)?;
             Ok(Ready::new(Relation::local(rows::stream(&batch)?), fields))
         }
-        Source::File(path) => from_file(live, engine, path, wanted).await,
+        Source::File(path) => from_file(live, engine, path, wanted, seen).await,
         Source::Variable(name) => {
             let view = format!("{mark}_variable");
             variable::to_view(live, engine.cancel, name, &view).await?;
@@ -132,6 +149,7 @@ async fn from_file(
     engine: Engine<'_>,
     path: &Path,
     wanted: &Wanted<'_>,
+    seen: &mut Vec<String>,
 ) -> Result<Ready> {
     let format = file_format(path)?;
     let looked = {
@@ -139,38 +157,40 @@ async fn from_file(
         let looking = blocking(move || file::look(&path, format));
         engine.or_cancelled(looking).await?
     };
+    if format == FileFormat::Parquet {
+        return engine_typed(engine, Relation::file(path, format)?, wanted).await;
+    }
+    seen.clone_from(&looked.columns);
     check_names(&looked.columns)?;
-    let text = format != FileFormat::Parquet;
-    if text {
-        check_schema_names(wanted, &looked.columns)?;
-    }
-    let known: Option<Vec<Field>> = looked.columns.iter().map(|c| wanted.known(c)).collect();
-    if let Some(fields) = known.filter(|fields| text && !fields.is_empty()) {
-        return put_aside(live, engine, path, format, fields).await;
-    }
-    let relation = Relation::file(path, format)?;
-    let mut ready = engine_typed(engine, relation, wanted)
-        .await
-        .map_err(|e| by_schema(e, text))?;
-    if text && wanted.schema.is_none() {
-        untyped_as_text(&mut ready);
-    }
-    Ok(ready)
+    check_schema_names(wanted, &looked.columns)?;
+    let columns = looked.columns.clone();
+    let beside = |e| beside_unknown(e, wanted, &columns);
+    let known = wanted.index();
+    let fields = looked.fields(|name| known.get(name)).map_err(beside)?;
+    let put = put_aside(live, engine, path, format, (&columns, fields));
+    put.await.map_err(beside)
 }
 
-/// Rows by our own reading: the engine makes NULL of what it cannot read.
+/// Rows by our own reading: the engine looks at the first rows of a text file only, and makes NULL of what it cannot
+/// read.
 async fn put_aside(
     live: &Live,
     engine: Engine<'_>,
     path: &Path,
     format: FileFormat,
-    fields: Vec<Field>,
+    (columns, fields): (&[String], Vec<Field>),
 ) -> Result<Ready> {
+    if fields.is_empty() {
+        return Err(
+            Error::new(Code::InvalidArgument, "the source has no columns")
+                .hint("Give the file's rows at least one column; nothing was written."),
+        );
+    }
     let zone = zone(engine, &fields).await?;
     let aside = live.scratch_folder()?;
     let target: PathBuf = aside.path().join("rows.parquet");
     let relation = {
-        let (path, fields, target) = (path.to_owned(), fields.clone(), target.clone());
+        let (path, columns, fields) = (path.to_owned(), columns.to_vec(), fields.clone());
         let converting = blocking(move || {
             let to = std::fs::File::create(&target).map_err(|e| {
                 Error::new(
@@ -178,19 +198,21 @@ async fn put_aside(
                     format!("rows cannot be put aside: {e}"),
                 )
             })?;
-            file::convert(&path, format, &fields, &zone, to)
+            file::convert(&path, format, &columns, &fields, &zone, to)
         });
         engine.or_cancelled(converting).await?;
         Relation::file(&aside.path().join("rows.parquet"), FileFormat::Parquet)?
     };
     // The engine takes an instant that was written as such for what a clock shows, in some versions of Parquet.
     let found = engine.schema(&relation).await?;
+    let found = check::Index::new(&found);
     let outputs: Vec<Output> = fields
         .iter()
         .map(|field| Output {
             name: field.name.clone(),
             from: Some(field.name.clone()),
-            cast: check::find(&found, &field.name)
+            cast: found
+                .get(&field.name)
                 .is_some_and(|f| f.data_type != field.data_type)
                 .then(|| field.data_type.clone()),
         })
@@ -200,51 +222,15 @@ async fn put_aside(
     Ok(ready)
 }
 
-/// A column in which a text file has nothing.
-fn untyped_as_text(ready: &mut Ready) {
-    let untyped = |kind: &Type| kind.holds(&|part| *part == Type::Void);
-    if !ready.fields.iter().any(|f| untyped(&f.data_type)) {
-        return;
-    }
-    for field in &mut ready.fields {
-        field.data_type = typed(&field.data_type);
-    }
-    let outputs: Vec<Output> = ready
-        .fields
-        .iter()
-        .map(|f| Output {
-            name: f.name.clone(),
-            from: Some(f.name.clone()),
-            cast: Some(f.data_type.clone()),
-        })
-        .collect();
-    ready.relation = ready.relation.clone().select(&outputs);
-}
-
-/// The same with text for what holds NULL alone.
-fn typed(kind: &Type) -> Type {
-    match kind {
-        Type::Void => Type::String,
-        Type::Array(item) => Type::Array(Box::new(typed(item))),
-        Type::Map(key, value) => Type::Map(Box::new(typed(key)), Box::new(typed(value))),
-        Type::Struct(fields) => Type::Struct(
-            fields
-                .iter()
-                .map(|f| Field::new(&f.name, typed(&f.data_type)))
-                .collect(),
-        ),
-        other => other.clone(),
-    }
-}
-
 /// An error of values, with the columns that the table does not have.
 fn beside_unknown(error: Error, wanted: &Wanted<'_>, columns: &[String]) -> Error {
     let (Some(table), None) = (wanted.table, wanted.schema) else {
         return error;
     };
+    let table = check::Index::new(table);
     let unknown: Vec<&str> = columns
         .iter()
-        .filter(|name| check::find(table, name).is_none())
+        .filter(|name| table.get(name).is_none())
         .map(String::as_str)
         .collect();
     if unknown.is_empty() {
@@ -275,14 +261,13 @@ fn check_schema_names(wanted: &Wanted<'_>, columns: &[String]) -> Result<()> {
         return Ok(());
     };
     let mut problems = Problems::default();
-    for name in columns
-        .iter()
-        .filter(|name| check::find(schema, name).is_none())
-    {
+    let known = check::Index::new(schema);
+    for name in columns.iter().filter(|name| known.get(name).is_none()) {
         problems.add(format!("schema: it lacks the source's column {name}"));
     }
+    let there: HashSet<String> = columns.iter().map(|name| name.to_lowercase()).collect();
     for field in schema {
-        if !columns.iter().any(|name| same(name, &field.name)) {
+        if !there.contains(&field.name.to_lowercase()) {
             problems.add(format!("schema: the source has no column {}", field.name));
         }
     }
@@ -300,15 +285,4 @@ async fn zone(engine: Engine<'_>, fields: &[Field]) -> Result<TimeZone> {
     Ok(name
         .and_then(|name| TimeZone::get(&name).ok())
         .unwrap_or(TimeZone::UTC))
-}
-
-/// The engine looks at the first rows of a text file only.
-fn by_schema(error: Error, text: bool) -> Error {
-    if text && error.code() == Code::StatementFailed {
-        return error.hint("Say the columns' types: schema=\"id bigint, price decimal(10,2)\"; then each wrong value is named by row and column.");
-    }
-    if error.code() == Code::Cancelled {
-        return cancelled();
-    }
-    error
 }

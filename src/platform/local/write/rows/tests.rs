@@ -7,6 +7,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::spark_connect::Type;
 
 fn types(values: &Value) -> Result<String> {
     let columns = ["c".to_owned()];
