@@ -184,7 +184,7 @@ async fn what_is_wrong_is_named_at_once_and_nothing_is_written() {
         twice,
         invalid,
         &[
-            "1 rows of the source have NULL in a key",
+            "1 row of the source has NULL in a key",
             "id = 0 (3 rows)",
             "id = 2 (2 rows)",
         ],
@@ -265,6 +265,41 @@ async fn what_is_wrong_is_named_at_once_and_nothing_is_written() {
         &["x"],
     )
     .await;
+
+    // Names are looked at also when values are wrong.
+    put("values.csv", b"id,name,extra\nx,y,1\n");
+    refused(
+        &server,
+        "merge",
+        json!({"file": "values.csv", "keys": ["day"], "partition_by": ["p"]}),
+        invalid,
+        &[
+            "row 1, column id: \"x\" does not fit bigint; not in the table: extra",
+            "keys: there is no column day",
+            "partition_by: there is no column p",
+        ],
+    )
+    .await;
+    put("extra.csv", b"id,name,extra\n2,007,1\n");
+    refused(
+        &server,
+        "append",
+        json!({"file": "extra.csv"}),
+        invalid,
+        &["the columns do not fit default.t: extra: not in the table, source bigint"],
+    )
+    .await;
+    let secret = "x".repeat(40);
+    let answer = write(&server, "t", "append", json!({"rows": [{"id": secret}]}))
+        .await
+        .failed(invalid);
+    assert!(
+        answer
+            .message()
+            .contains("a string of 40 characters does not fit bigint"),
+        "{}",
+        answer.text
+    );
 
     // Variables.
     server.call("open_session", json!({"name": "s"})).await.ok();

@@ -163,7 +163,18 @@ async fn columns_of_a_new_table_and_of_a_replaced_one_may_be_null() {
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_and_empty_sources_are_written() {
     let server = Server::start().await;
-    let parts = json!({"rows": [{"p": "a/b", "n": 1}, {"p": null, "n": 2}, {"p": "", "n": 3}], "partition_by": ["p"]});
+    let empty = json!({"rows": [{"p": "", "n": 1}], "partition_by": ["p"]});
+    let error = write(&server, "p", "error", empty)
+        .await
+        .failed("invalid_argument");
+    assert!(
+        error
+            .message()
+            .contains("1 row has an empty string in p, which a partition cannot tell from NULL"),
+        "{}",
+        error.text
+    );
+    let parts = json!({"rows": [{"p": "a/b", "n": 1}, {"p": null, "n": 2}, {"p": " ", "n": 3}], "partition_by": ["p"]});
     write(&server, "p", "error", parts).await.ok();
     let more = json!({"rows": [{"p": "ü=%", "n": 4}], "partition_by": ["P"]});
     write(&server, "p", "append", more).await.ok();
@@ -193,5 +204,44 @@ async fn partitions_and_empty_sources_are_written() {
     assert_eq!(rows(&server, "e").await.0, ["a int"]);
     let answer = write(&server, "e", "append", none).await.ok();
     assert_eq!(answer.structured["written"]["rows"], 0);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_line_of_a_text_file_counts_for_its_columns() {
+    let server = Server::start().await;
+    let lines = "{\"a\":1,\"s\":{\"x\":1}}\n".repeat(3000)
+        + "{\"a\":2.5,\"s\":{\"y\":9007199254740993},\"late\":true}\n";
+    std::fs::write(server.work().join("f.jsonl"), lines).unwrap();
+    write(&server, "j", "error", json!({"file": "f.jsonl"}))
+        .await
+        .ok();
+    let sql = "select * from j where late";
+    let found = server.sql(sql).await.ok().text;
+    for part in ["2.5", "9007199254740993", "true"] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    let (columns, _) = rows(&server, "j").await;
+    assert_eq!(
+        columns,
+        ["a double", "s struct<x:bigint,y:bigint>", "late boolean"]
+    );
+
+    let lines = "code,n,day,at\n".to_owned()
+        + &"00123,,2024-01-31,2024-01-31 01:02:03\n".repeat(3000)
+        + "7,x,0001-01-01,9999-12-31 23:59:59.999999\n";
+    std::fs::write(server.work().join("f.csv"), lines).unwrap();
+    write(&server, "c", "error", json!({"file": "f.csv"}))
+        .await
+        .ok();
+    let sql = "select * from c where n is not null or code <> '00123'";
+    let found = server.sql(sql).await.ok().csv();
+    assert_eq!(
+        found.last().unwrap()[..],
+        ["7", "x", "0001-01-01", "9999-12-31 23:59:59.999999"].map(str::to_owned)
+    );
+    let (columns, _) = rows(&server, "c").await;
+    let kinds = ["code string", "n string", "day date", "at timestamp_ntz"];
+    assert_eq!(columns, kinds);
     server.end().await;
 }

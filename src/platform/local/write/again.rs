@@ -48,21 +48,57 @@ impl Pause {
     }
 }
 
+/// What the engine (pysail 0.7.2) says when another writer came first: whole phrases, since a query may say "conflict"
+/// for reasons of its own.
+const PHRASES: [&str; 9] = [
+    "Delta catalog commit conflict: ",
+    "Unity Catalog Delta commit conflict: ",
+    "Failed to commit transaction: ",
+    "Commit failed: a concurrent transaction ",
+    "Concurrent transaction failed.",
+    "Domain metadata changed since last commit for domain ",
+    // Two writers have put their next version aside, and the catalogue has taken neither yet.
+    "Multiple staged Delta commits found for catalog-managed version ",
+    // Read while another writer made a checkpoint, when the engine had the version before it in mind.
+    "Missing commit file: expected ",
+    "Missing commit file ",
+];
+
 /// Whether another writer came first, so that trying again helps.
 pub(in crate::platform::local) fn is_conflict(error: &Error) -> bool {
-    let words = error.message().to_lowercase();
     error.code() == Code::StatementFailed
-        && [
-            "conflict",
-            "failed to commit transaction",
-            // Two writers have put their next version aside, and the catalogue has taken neither yet.
-            "multiple staged delta commits",
-            // Read while another writer made a checkpoint, when the engine had the version before it in mind (pysail 0.7.2).
-            "missing commit file",
-            "concurrent",
-            "version already exists",
-            "already exists at version",
-        ]
-        .iter()
-        .any(|sign| words.contains(sign))
+        && PHRASES
+            .iter()
+            .any(|phrase| error.message().contains(phrase))
+}
+
+/// Whether another writer changed the table's columns: what was planned for them is to be planned anew.
+pub(super) fn is_outdated(error: &Error) -> bool {
+    error.code() == Code::StatementFailed
+        && error
+            .message()
+            .contains("Metadata changed since last commit.")
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("Delta catalog commit conflict: version 3", true, false)]
+    #[case("Metadata changed since last commit.", false, true)]
+    #[case("conflict in my own raise_error, concurrent too", false, false)]
+    fn only_the_engine_s_own_phrases_are_conflicts(
+        #[case] words: &str,
+        #[case] conflict: bool,
+        #[case] outdated: bool,
+    ) {
+        let error = Error::new(Code::StatementFailed, words.to_owned()).hint("x");
+        assert_eq!(
+            (is_conflict(&error), is_outdated(&error)),
+            (conflict, outdated)
+        );
+    }
 }

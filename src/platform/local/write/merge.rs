@@ -31,7 +31,11 @@ pub(super) async fn check_keys(engine: Engine<'_>, source: &str, keys: &[String]
         .and_then(|row| row.first()?.as_u64())
         .unwrap_or(0);
     if count > 0 {
-        wrong.push(format!("{count} rows of the source have NULL in a key"));
+        let rows = match count {
+            1 => "1 row of the source has".to_owned(),
+            _ => format!("{count} rows of the source have"),
+        };
+        wrong.push(format!("{rows} NULL in a key"));
     }
     let sql = format!(
         "select {columns}, count(*) from {source} group by {columns} having count(*) > 1 \

@@ -19,6 +19,7 @@ mod rows;
 mod source;
 mod time;
 mod variable;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,8 +27,8 @@ use std::path::Path;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::again::Pause;
 pub(in crate::platform::local) use self::again::is_conflict;
+use self::again::{Pause, is_outdated};
 pub(in crate::platform::local) use self::check::statistics;
 use self::check::{Problems, same};
 use self::commit::{Commit, blocking};
@@ -44,7 +45,7 @@ use crate::platform::Write;
 use crate::spark_connect::{Destination, Field, Relation, Save, SaveMode, schema_json};
 use crate::sql::quote;
 
-/// How often a table that was not there may be there in the end, because another made it.
+/// How often a table may be another one in the end than at the beginning, because others make, drop or replace it.
 const RACES: u32 = 4;
 /// What a write works with.
 pub(super) struct Writer<'a> {
@@ -90,18 +91,13 @@ impl Writer<'_> {
                 Err(e) if e.code() == Code::Cancelled && self.cancel.is_cancelled() => {
                     return Ok(End::Cancelled);
                 }
-                // Somebody else has just made the table: now it is there.
+                // Somebody else has just made or replaced the table: now it is there.
                 Err(e)
                     if e.code() == Code::AlreadyExists && self.write.mode != WriteMode::Error => {}
                 Err(e) => return Err(e),
             }
         }
-        Err(Error::new(
-            Code::AlreadyExists,
-            format!("{} comes and goes while it is written", self.write.table),
-        )
-        .hint("Call write_table again when nobody else makes or drops the table.")
-        .retry(Retry::Now))
+        Err(self.outdated())
     }
 
     async fn say(&self, event: Event) {
@@ -179,14 +175,14 @@ impl Writer<'_> {
         let name = &self.write.table;
         if let Err(e) = names::check(name) {
             problems.error(&e);
+            if names::problem(names::NameOf::Database, &name.database).is_none() {
+                self.check_database(problems).await?;
+            }
             return Ok(None);
         }
         let found = self.metastore.find(name).await?;
         let Some(table) = found else {
-            let databases = self.metastore.databases().await?;
-            if !databases.iter().any(|d| same(d, &name.database)) {
-                problems.error(&no_database(&name.database, &databases));
-            }
+            self.check_database(problems).await?;
             return Ok(None);
         };
         if self.write.mode == WriteMode::Error {
@@ -228,6 +224,15 @@ impl Writer<'_> {
         Ok(Some(Existing { table, fields }))
     }
 
+    async fn check_database(&self, problems: &mut Problems) -> Result<()> {
+        let name = &self.write.table.database;
+        let databases = self.metastore.databases().await?;
+        if !databases.iter().any(|d| same(d, name)) {
+            problems.error(&no_database(name, &databases));
+        }
+        Ok(())
+    }
+
     /// The caller's schema, read by the engine.
     async fn schema(&self, problems: &mut Problems) -> Result<Option<Vec<Field>>> {
         let Some(ddl) = &self.write.schema else {
@@ -265,6 +270,7 @@ impl Writer<'_> {
         self.phase("checking").await;
         let plan = plan::plan(self.write, ready, existing.as_ref(), typed, problems)?;
         let rows = ready.relation.clone().select(&plan.outputs);
+        self.full_partitions(&rows, &plan).await?;
         match (existing, self.write.mode) {
             (None, WriteMode::Merge) => {
                 let view = self.view(rows.clone()).await?;
@@ -329,7 +335,8 @@ impl Writer<'_> {
             to: Destination::Path(self.told(folder.path())?),
             ..self.save(SaveMode::Append, plan, None)?
         };
-        self.engine().run(rows.save(save)).await?;
+        let saved = self.engine().run(rows.save(save)).await;
+        saved.map_err(|e| self.unwritten(e))?;
         let commit = commit::of(folder.path(), Some(0), &self.mark()).await?;
         if commit.is_none() {
             // Rows that only the engine finds are somewhere else.
@@ -470,7 +477,7 @@ impl Writer<'_> {
                 None
             };
             match (done, found) {
-                (_, Some(commit)) => return Ok(self.written(table, commit, false)),
+                (_, Some(commit)) => return self.confirmed(table, before, commit).await,
                 (Ok(()), None) => {
                     // Of no rows the engine makes no commit.
                     let version = if delta {
@@ -482,9 +489,18 @@ impl Writer<'_> {
                         version: version.unwrap_or(0),
                         rows: 0,
                     };
-                    return Ok(self.written(table, commit, false));
+                    return self.confirmed(table, before, commit).await;
                 }
-                (Err(e), None) if !is_conflict(&e) => return Err(e),
+                (Err(e), None) if is_outdated(&e) => return Err(self.outdated()),
+                (Err(e), None) if !is_conflict(&e) => {
+                    // Of a table that is gone the engine says many things.
+                    let now = self.metastore.find(&self.write.table).await?;
+                    return Err(match now {
+                        Some(now) if now.location == table.location => self.unwritten(e),
+                        Some(_) => self.outdated(),
+                        None => verify::dropped(&self.write.table),
+                    });
+                }
                 (Err(e), None) => {
                     if !pause.next(self.engine()).await? {
                         return Err(e.retry(Retry::Now).hint(
