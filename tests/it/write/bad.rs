@@ -266,6 +266,19 @@ async fn what_is_wrong_is_named_at_once_and_nothing_is_written() {
     )
     .await;
 
+    refused(
+        &server,
+        "overwrite",
+        json!({"sql": "select 1L as id, named_struct('x', 1) as s",
+               "schema": "id bigint comment 'c', s struct<x: int not null>"}),
+        invalid,
+        &[
+            "schema: comments of columns are not kept",
+            "schema: not null inside of s is not kept",
+        ],
+    )
+    .await;
+
     // Names are looked at also when values are wrong.
     put("values.csv", b"id,name,extra\nx,y,1\n");
     refused(

@@ -217,3 +217,51 @@ async fn look(server: &Server, sure: &mut [usize; 4]) {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_for_a_table_that_is_dropped_or_replaced_meanwhile_are_never_lost_in_silence() {
+    let server = Server::start().await;
+    server.call("open_session", json!({"name": "s"})).await.ok();
+    for (table, anew) in [("gone", false), ("other", true)] {
+        let began = server.work().join(format!("{table}.began"));
+        let go = server.work().join(format!("{table}.go"));
+        let code = format!(
+            "import os, time\nfrom pyspark.sql.functions import udf\n\
+             @udf('bigint')\ndef slow(n):\n    open({began:?}, 'w').close()\n    \
+             while not os.path.exists({go:?}):\n        time.sleep(0.05)\n    return n\n\
+             frame = spark.range(3).select(slow('id').alias('n'))"
+        );
+        let code = json!({"code": code, "session": "s", "wait_s": 60});
+        server.call("run_pyspark", code).await.ok();
+        let row = json!({"rows": [{"n": 9}]});
+        write(&server, table, "error", row.clone()).await.ok();
+        let slow = write(
+            &server,
+            table,
+            "append",
+            json!({"variable": "frame", "session": "s"}),
+        );
+        let change = async {
+            wait_until("the write began", PATIENCE, || began.exists()).await;
+            let sql = format!("drop table {table}");
+            server.call("run_sql", json!({"sql": sql})).await.ok();
+            if anew {
+                write(&server, table, "error", row).await.ok();
+            }
+            std::fs::write(&go, "").unwrap();
+        };
+        let (answer, ()) = tokio::join!(slow, change);
+        if anew {
+            answer.ok();
+            assert_eq!(rows(&server, table).await.1.len(), 4);
+        } else {
+            let error = answer.failed("not_found");
+            assert!(
+                error.message().contains("was dropped or renamed"),
+                "{}",
+                error.text
+            );
+        }
+    }
+    server.end().await;
+}

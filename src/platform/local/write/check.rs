@@ -202,6 +202,25 @@ pub(super) fn check_source(fields: &[Field], problems: &mut Problems) {
     }
 }
 
+/// What a schema may say and no table of ours would keep.
+pub(super) fn check_ddl(ddl: &str, fields: &[Field], problems: &mut Problems) {
+    let lower = ddl.to_lowercase();
+    let comment = |rest: &str| rest.trim_start().starts_with(['\'', '"']);
+    if lower.split("comment").skip(1).any(comment) {
+        problems.add("schema: comments of columns are not kept; leave them out");
+    }
+    for field in fields {
+        let strict =
+            |part: &Type| matches!(part, Type::Struct(parts) if parts.iter().any(|f| !f.nullable));
+        if field.data_type.holds(&strict) {
+            problems.add(format!(
+                "schema: not null inside of {} is not kept; say it of whole columns only",
+                field.name
+            ));
+        }
+    }
+}
+
 /// Levels of arrays, maps and structs inside of each other.
 fn depth(kind: &Type) -> usize {
     match kind {

@@ -377,11 +377,15 @@ fn double(value: &Value, kind: &Type) -> Result<f64, String> {
 fn float(value: &Value, kind: &Type) -> Result<f32, String> {
     let wide = double(value, kind)?;
     let narrow = wide as f32;
-    if wide.fract() == 0.0
-        && wide.is_finite()
-        && f64::from(narrow).to_bits() != wide.to_bits()
-        && narrow.is_finite()
-    {
+    let whole = match value {
+        Value::Number(n) if !n.is_f64() => n.to_string(),
+        Value::String(text) if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => {
+            text.clone()
+        }
+        _ => String::new(),
+    };
+    // What was printed from a float comes back the same; other digits would be lost.
+    if !whole.is_empty() && narrow.is_finite() && whole != narrow.to_string() {
         return Err(format!("{} does not fit {kind} exactly", short(value)));
     }
     if narrow.is_infinite() && wide.is_finite() {

@@ -244,6 +244,7 @@ impl Writer<'_> {
         match engine.or_cancelled(engine.spark.parse_ddl(ddl)).await {
             Ok(Some(fields)) => {
                 check::check_source(&fields, problems);
+                check::check_ddl(ddl, &fields, problems);
                 Ok(Some(fields))
             }
             Ok(None) => {

@@ -63,6 +63,7 @@ fn mixed_columns_are_refused_by_row(#[case] values: Value, #[case] words: &str) 
 #[case(Type::Byte, json!([128]), "128 does not fit tinyint")]
 #[case(Type::Int, json!(["x"]), "\"x\" does not fit int")]
 #[case(Type::Double, json!([9_007_199_254_740_993_i64]), "9007199254740993 does not fit double exactly; make it decimal(38,0) by schema")]
+#[case(Type::Float, json!([16_777_217]), "16777217 does not fit float exactly")]
 #[case(Type::Float, json!([1e300]), "1e+300 does not fit float")]
 #[case(Type::Double, json!(["inf"]), "\"inf\" does not fit double")]
 #[case(Type::Decimal(10, 2), json!(["1.234"]), "\"1.234\" does not fit decimal(10,2)")]
