@@ -15,7 +15,7 @@ pub use event::{End, Event, Image, Progress, Stream};
 pub use ids::{OwnerId, SessionId, SessionName, StatementId, Tag, TargetName};
 pub use secrets::{KnownSecret, SecretRegistry};
 pub use statement::{Format, Page, SessionInfo, SessionPhase, StatementState, StatementView};
-pub use table::{Batch, Cell, Column};
+pub use table::{Batch, Cell, Column, shown};
 pub use tables::{
     DEFAULT_DATABASE, TableColumn, TableDetail, TableInfo, TableKind, TableName, TablesPage,
     TablesQuery, WriteMode, Written,

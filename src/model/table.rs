@@ -41,3 +41,19 @@ pub struct Batch {
     /// The platform stopped here although there are more rows.
     pub truncated: bool,
 }
+
+/// The longest wrong value that an error shows, in characters: most names and numbers.
+const SHOWN_CHARS: usize = 40;
+
+/// A wrong value as an error shows it back: whole or not at all, since of a secret that is cut nobody knows the rest.
+pub fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    let length = text.chars().count();
+    match value {
+        _ if length <= SHOWN_CHARS => text,
+        Value::String(text) => format!("a string of {} characters", text.chars().count()),
+        Value::Array(items) => format!("an array of {} values", items.len()),
+        Value::Object(fields) => format!("an object of {} fields", fields.len()),
+        _ => format!("a number of {length} characters"),
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::gate::{Cursor, TablesCursor};
 use crate::model::{
-    Code, Error, Format, Result, SessionName, StatementId, TableDetail, TargetName,
+    Code, Error, Format, Result, SessionName, StatementId, TableDetail, TargetName, shown,
 };
 use crate::platform::Params;
 use crate::service::{Place, Service};
@@ -124,7 +124,7 @@ impl<'a> Args<'a> {
                     "{name} must be a whole number from {} to {}, not {}",
                     range.start(),
                     range.end(),
-                    short(&value)
+                    shown(&value)
                 ));
                 None
             }
@@ -393,14 +393,5 @@ pub(super) fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
-    }
-}
-
-/// A wrong value as it is shown back.
-pub(super) fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
     }
 }

@@ -7,11 +7,11 @@ use rmcp::service::RequestContext;
 use serde_json::{Map, Value};
 
 use super::Failed;
-use super::args::{Args, kind, short};
+use super::args::{Args, kind};
 use super::statements::{self, Wish};
 use crate::gate::Answer;
 use crate::mcp::{Server, roots};
-use crate::model::{TableName, WriteMode};
+use crate::model::{TableName, WriteMode, shown};
 use crate::service::{WriteCall, WriteSource, table_name};
 
 /// More rows that are wrong in the same way tell nothing new.
@@ -123,7 +123,7 @@ impl Args<'_> {
         if name.is_none() {
             self.problem(format!(
                 "table: {} is no name; write t or db.t, with backquotes around a part that holds a dot",
-                short(&Value::from(text))
+                shown(&Value::from(text))
             ));
         }
         name

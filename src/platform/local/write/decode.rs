@@ -21,13 +21,11 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::time;
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, shown};
 use crate::spark_connect::{Field, Type};
 
 /// More wrong values than this are counted, not shown: the first ones tell what the others have.
 const SHOWN: usize = 5;
-/// A wrong value that is shown, in characters: what a number or a date has.
-const VALUE_CHARS: usize = 24;
 /// A double tells decimal digits apart up to here.
 const EXACT_DIGITS: usize = 15;
 
@@ -128,7 +126,7 @@ impl Reader<'_> {
             }
             Type::Date => self.numbers::<Date32Type>(path, kind, items, |value, _| {
                 time::date(text(value)?)
-                    .ok_or_else(|| format!("{} is no date, as 2024-01-31 is", short(value)))
+                    .ok_or_else(|| format!("{} is no date, as 2024-01-31 is", shown(value)))
             }),
             Type::Timestamp | Type::TimestampNtz => {
                 let zone = self.zone.clone();
@@ -181,7 +179,7 @@ impl Reader<'_> {
     ) -> Result<ArrayRef> {
         let rows = self.each(path, items, |value| match nested(value)?.as_ref() {
             Value::Array(values) => Ok(values.clone()),
-            _ => Err(format!("{} is no array", short(value))),
+            _ => Err(format!("{} is no array", shown(value))),
         });
         let inner: Vec<Item<'_>> = rows
             .iter()
@@ -316,7 +314,7 @@ fn boolean(value: &Value) -> Result<bool, String> {
         Value::Bool(value) => Ok(*value),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        other => Err(format!("{} is no boolean", short(other))),
+        other => Err(format!("{} is no boolean", shown(other))),
     }
 }
 
@@ -328,7 +326,7 @@ fn whole<T: TryFrom<i64>>(value: &Value, kind: &Type) -> Result<T, String> {
     };
     number
         .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| format!("{} does not fit {kind}", short(value)))
+        .ok_or_else(|| format!("{} does not fit {kind}", shown(value)))
 }
 
 /// A double that is a whole number, where doubles are exact: models write 1.0.
@@ -341,7 +339,7 @@ fn exact(float: f64) -> Option<i64> {
 }
 
 fn double(value: &Value, kind: &Type) -> Result<f64, String> {
-    let wrong = || format!("{} does not fit {kind}", short(value));
+    let wrong = || format!("{} does not fit {kind}", shown(value));
     match value {
         Value::Number(n) => {
             let float = n.as_f64().ok_or_else(wrong)?;
@@ -386,16 +384,16 @@ fn float(value: &Value, kind: &Type) -> Result<f32, String> {
     };
     // What was printed from a float comes back the same; other digits would be lost.
     if !whole.is_empty() && narrow.is_finite() && whole != narrow.to_string() {
-        return Err(format!("{} does not fit {kind} exactly", short(value)));
+        return Err(format!("{} does not fit {kind} exactly", shown(value)));
     }
     if narrow.is_infinite() && wide.is_finite() {
-        return Err(format!("{} does not fit {kind}", short(value)));
+        return Err(format!("{} does not fit {kind}", shown(value)));
     }
     Ok(narrow)
 }
 
 fn decimal(value: &Value, precision: u8, scale: i8) -> Result<i128, String> {
-    let wrong = || format!("{} does not fit decimal({precision},{scale})", short(value));
+    let wrong = || format!("{} does not fit decimal({precision},{scale})", shown(value));
     let spelt = match value {
         Value::Number(n) => n.to_string(),
         Value::String(text) => text.clone(),
@@ -419,7 +417,7 @@ fn decimal(value: &Value, precision: u8, scale: i8) -> Result<i128, String> {
     if matches!(value, Value::Number(n) if n.is_f64()) && significant.len() > EXACT_DIGITS {
         return Err(format!(
             "{} has more digits than a JSON number keeps; write it as a string",
-            short(value)
+            shown(value)
         ));
     }
     // The number is `kept` times ten to the power of `power`, and `kept` ends with no zero.
@@ -446,25 +444,25 @@ fn decimal(value: &Value, precision: u8, scale: i8) -> Result<i128, String> {
 fn text(value: &Value) -> Result<&str, String> {
     match value {
         Value::String(text) => Ok(text),
-        other => Err(format!("{} is no string", short(other))),
+        other => Err(format!("{} is no string", shown(other))),
     }
 }
 
 fn binary(value: &Value) -> Result<Vec<u8>, String> {
     BASE64
         .decode(text(value)?)
-        .map_err(|_| format!("{} is no base64", short(value)))
+        .map_err(|_| format!("{} is no base64", shown(value)))
 }
 
 fn timestamp(value: &Value, zone: Option<&TimeZone>) -> Result<i64, String> {
     time::timestamp(text(value)?, zone).map_err(|wrong| match wrong {
         time::Wrong::Form => format!(
             "{} is no timestamp, as 2024-01-31 23:59:59.123456 is",
-            short(value)
+            shown(value)
         ),
         time::Wrong::Zone => format!(
             "{} names a zone, which timestamp_ntz has not; leave it out or use timestamp",
-            short(value)
+            shown(value)
         ),
     })
 }
@@ -474,14 +472,14 @@ fn nested(value: &Value) -> Result<std::borrow::Cow<'_, Value>, String> {
     match value {
         Value::String(text) => serde_json::from_str(text)
             .map(std::borrow::Cow::Owned)
-            .map_err(|_| format!("{} is no JSON array or object", short(value))),
+            .map_err(|_| format!("{} is no JSON array or object", shown(value))),
         other => Ok(std::borrow::Cow::Borrowed(other)),
     }
 }
 
 /// The pairs of an object, or of an array of `[key, value]`.
 fn pairs(value: &Value) -> Result<Vec<(Value, Value)>, String> {
-    let wrong = || format!("{} is no object", short(value));
+    let wrong = || format!("{} is no object", shown(value));
     match nested(value)?.as_ref() {
         Value::Object(fields) => Ok(fields
             .iter()
@@ -495,18 +493,5 @@ fn pairs(value: &Value) -> Result<Vec<(Value, Value)>, String> {
             })
             .collect(),
         _ => Err(wrong()),
-    }
-}
-
-/// A wrong value as it is shown back: whole or not at all, since of a secret that is cut nobody knows the rest.
-pub(super) fn short(value: &Value) -> String {
-    let text = value.to_string();
-    let length = text.chars().count();
-    match value {
-        _ if length <= VALUE_CHARS => text,
-        Value::String(text) => format!("a string of {} characters", text.chars().count()),
-        Value::Array(items) => format!("an array of {} values", items.len()),
-        Value::Object(fields) => format!("an object of {} fields", fields.len()),
-        _ => format!("a number of {length} characters"),
     }
 }

@@ -378,7 +378,7 @@ fn json_lines(
             }
             Ok(other) => faults.add(format!(
                 "line {number} is {}, not an object",
-                super::decode::short(&other)
+                crate::model::shown(&other)
             )),
             Err(e) => {
                 // It counts lines within the line.

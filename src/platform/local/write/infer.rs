@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::decode::{Misfits, present, short};
+use super::decode::{Misfits, present};
 use super::time;
+use crate::model::shown;
 use crate::spark_connect::{Field, Type};
 
 /// Arrays and objects inside of each other: deeper ones no reader of tables is tried with.
@@ -101,7 +102,7 @@ impl Shape {
                 None => {
                     let problem = format!(
                         "{} is {}, row {} has {}",
-                        short(value),
+                        shown(value),
                         kind.word(),
                         first + 1,
                         known.word()

@@ -66,7 +66,7 @@ fn words(keys: &[String], row: &[Value]) -> String {
     let parts: Vec<String> = keys
         .iter()
         .zip(row)
-        .map(|(key, value)| format!("{key} = {}", super::decode::short(value)))
+        .map(|(key, value)| format!("{key} = {}", crate::model::shown(value)))
         .collect();
     let count = row.last().and_then(Value::as_u64).unwrap_or(0);
     format!("{} ({count} rows)", parts.join(", "))
