@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Access, Loaded, Platform as Kind, create_private_folder};
+use crate::config::{
+    Access, Auth, Loaded, Platform as Kind, Target as TargetSettings, create_private_folder,
+};
 use crate::gate::{self, Gate};
 use crate::lease::{LeaseHandle, Limits};
 use crate::mcp::{Defaults, Server};
-use crate::model::{Error, OwnerId, Result, SecretRegistry};
+use crate::model::{Error, OwnerId, Result, SecretRegistry, TargetName};
 use crate::platform::Platform;
+use crate::platform::http::{Address, Credential, Source};
+use crate::platform::livy::{HEARTBEAT, Livy, Options};
 use crate::platform::local::{Local, Workshop};
 use crate::python::install::Installer;
 use crate::service::{Parts, Service, Target};
@@ -63,6 +67,7 @@ impl App {
                     },
                     settings.engine.spare,
                 )),
+                Kind::Livy => Arc::new(livy(name, target, secrets)),
             };
             let limits = &target.limits;
             platforms.insert(
@@ -148,6 +153,40 @@ impl App {
         let removed = tokio::task::spawn_blocking(move || scratch.remove());
         let _ = tokio::time::timeout(SHUTDOWN_FOR, removed).await;
     }
+}
+
+/// The Livy server of a target. Nothing is asked of it yet, and no file is read.
+pub(crate) fn livy(name: &TargetName, target: &TargetSettings, secrets: &SecretRegistry) -> Livy {
+    let secret = match (&target.secret, &target.secret_file) {
+        (Some(secret), _) => Source::Value(secret.value().clone()),
+        (None, path) => Source::File(path.clone().unwrap_or_default()),
+    };
+    let credential = match target.auth.unwrap_or_default() {
+        Auth::None => Credential::None,
+        Auth::Basic => Credential::Basic {
+            user: target.user.clone().unwrap_or_default(),
+            secret,
+        },
+        Auth::Bearer => Credential::Bearer(secret),
+    };
+    let headers = &target.headers;
+    let address = Address {
+        target: name.clone(),
+        url: target.url.clone().unwrap_or_default(),
+        credential,
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.value().clone()))
+            .collect(),
+        ca_file: target.ca_file.clone(),
+    };
+    let options = Options {
+        proxy_user: target.proxy_user.clone(),
+        conf: target.conf.clone(),
+        heartbeat: target.heartbeat.unwrap_or(HEARTBEAT),
+        open_for: target.limits.open,
+    };
+    Livy::new(address, options, secrets)
 }
 
 /// The installer of these settings.

@@ -18,9 +18,10 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Crates that only these rooms may name.
-const KEPT_IN: [(&str, &[&str]); 3] = [
+const KEPT_IN: [(&str, &[&str]); 4] = [
     ("rmcp", &["mcp"]),
     ("figment", &["config"]),
+    ("reqwest", &["platform"]),
     ("tonic", &["spark_connect"]),
 ];
 

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::shot::Shot;
 use super::{Context, words};
-use crate::app::installer;
-use crate::config::{Access, Loaded, Platform};
+use crate::app::{installer, livy};
+use crate::config::{self, Access, Loaded, Platform};
 use crate::model::{Code, Error, Result, TargetName};
-use crate::platform::Params;
+use crate::platform::{Params, Platform as _};
 use crate::python::install::{Installer, Status};
 use crate::service::{Place, SqlCall};
 use crate::sys::disk::free_bytes;
@@ -293,7 +293,55 @@ async fn target(
                 ),
             ));
         }
+        Platform::Livy => livy_server(&what, name, settings, loaded, context, checks).await,
     }
+}
+
+/// Asks the server who it is, which takes an address and a sign-in that work; opens nothing.
+async fn livy_server(
+    what: &str,
+    name: &TargetName,
+    settings: &config::Target,
+    loaded: &Loaded,
+    context: &Context,
+    checks: &mut Vec<Check>,
+) {
+    let server = livy(name, settings, &context.secrets);
+    let start = Instant::now();
+    checks.push(match server.check().await {
+        Ok(version) => Check::ok(
+            what,
+            format!("{version} answers after {}", words::took(start.elapsed())),
+        ),
+        Err(error) => Check::of_error(what, &error),
+    });
+    let url = settings.url.as_deref().unwrap_or_default();
+    let secret =
+        settings.auth.unwrap_or_default() != config::Auth::None || !settings.headers.is_empty();
+    if url.starts_with("http://") && secret {
+        checks.push(Check::new(
+            Verdict::Warn,
+            what,
+            "its secret goes over the network unencrypted",
+            format!("write `targets.{name}.url` with https:// if the server has TLS"),
+        ));
+    }
+    let limits = &settings.limits;
+    let life = humantime::format_duration(limits.life);
+    let most = match server.capability().backstop {
+        Some(backstop) => format!(
+            "at most {} sessions, {life} each; the server itself ends one within {} of our last word",
+            limits.sessions,
+            humantime::format_duration(backstop)
+        ),
+        None => format!("at most {} sessions, {life} each", limits.sessions),
+    };
+    checks.push(Check::ok(what, most));
+    let access = match loaded.settings.access(name) {
+        Access::ReadOnly => "read-only: only SQL that reads runs there",
+        Access::ReadWrite => "read-write: code runs there with the rights of the sign-in",
+    };
+    checks.push(Check::ok(what, access));
 }
 
 /// Starts a worker as a statement would, asks it something, and ends it.

@@ -1,7 +1,10 @@
 //! A platform is a kind of place where Spark runs. Here: the trait, what a platform can do, and what a session on
 //! it is. Each platform's code is in a folder of its own.
 
+pub(crate) mod http;
+pub(crate) mod livy;
 pub(crate) mod local;
+pub(crate) mod remote;
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -27,6 +30,31 @@ pub(crate) struct Capability {
     pub costs_money: bool,
     /// The engine in words, for results and `doctor`.
     pub engine: String,
+    /// Sessions end with our process, whatever ends it.
+    pub dies_with_parent: bool,
+    /// When a statement is looked at, where it has to be; `None` where the platform tells by itself.
+    pub poll: Option<Poll>,
+    /// How long a session outlives our last sign of life, by the server's own doing; `None` where it has no such limit, or
+    /// where nothing outlives us.
+    pub backstop: Option<Duration>,
+}
+
+/// When a statement is looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Poll {
+    /// The first pause.
+    pub first: Duration,
+    /// Of a statement's age.
+    pub share: f64,
+    /// The longest pause.
+    pub most: Duration,
+}
+
+impl Poll {
+    /// The pause before the next look at a statement of this age.
+    pub(crate) fn after(self, age: Duration) -> Duration {
+        age.mul_f64(self.share).clamp(self.first, self.most)
+    }
 }
 
 /// Where long work says what it is doing; the receiver may be gone.

@@ -52,6 +52,9 @@ impl Fake {
             local_files: false,
             costs_money: false,
             engine: "fake".to_owned(),
+            dies_with_parent: true,
+            poll: None,
+            backstop: None,
         };
         Self {
             capability,

@@ -17,7 +17,7 @@ use super::session::Live;
 use super::{missing, paths};
 use crate::model::{Batch, Code, Column, End, Error, Event, Result};
 use crate::platform::{Params, Statement, Work};
-use crate::python::{Cell, CellEvent, Exit, Status, lost};
+use crate::python::{Cell, CellEvent, Exit, Language, Status, lost};
 use crate::spark_connect::{Decoder, FileFormat, Message, Outcome, Plan, Relation, RowCap};
 
 /// From asking to killing. An interrupt that works, works in milliseconds.
@@ -386,7 +386,7 @@ impl Running<'_> {
                 CellEvent::Text(stream, text) => self.say(Event::Text { stream, text }).await,
                 CellEvent::Answer(envelope) => {
                     let status = envelope.status;
-                    let (events, error) = envelope.into_events();
+                    let (events, error) = envelope.into_events(Language::Python);
                     for event in events {
                         self.say(event).await;
                     }

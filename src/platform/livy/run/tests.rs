@@ -1,0 +1,1 @@
+//! What is believed of a statement's answers.
