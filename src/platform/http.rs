@@ -546,4 +546,6 @@ fn chain(e: &reqwest::Error) -> String {
 }
 
 #[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
 mod tests;

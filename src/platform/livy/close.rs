@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client::{Client, Trouble};
-use super::open::Created;
-use super::session::Live;
+use super::session::{Created, Live};
+use super::wire::SessionState;
 use crate::model::{Code, Error, Result, Retry, Tag};
 use crate::platform::remote::{Closed, Tagged};
 
@@ -21,8 +21,8 @@ const SETTLE_EVERY: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When it cannot be proved; called again, it goes on.
-pub(super) async fn close(client: &Client, live: &Live, created: Created) -> Result<()> {
-    let settle_until = match created {
+pub(super) async fn close(client: &Client, live: &Live) -> Result<()> {
+    let settle_until = match live.created() {
         Created::No => return Ok(()),
         Created::Yes => Instant::now(),
         Created::Perhaps => Instant::now() + client.dialect.settle_for,
@@ -64,11 +64,7 @@ pub(super) async fn round(client: &Client, tag: &Tag, id: Option<&str>) -> Resul
         match client.session(tag).await.map_err(failed)? {
             None => return Ok(Closed::Gone),
             // Kept for a while by the server; nothing runs in it.
-            Some(body)
-                if body
-                    .state()?
-                    .is_some_and(super::wire::SessionState::is_over) =>
-            {
+            Some(body) if body.state()?.is_some_and(SessionState::is_over) => {
                 return Ok(Closed::Gone);
             }
             Some(_) if Instant::now() >= until => return Ok(Closed::StillThere),
@@ -83,10 +79,7 @@ pub(super) async fn find(client: &Client, tag: &Tag) -> Result<Vec<String>> {
     let found = client.session(tag).await.map_err(failed)?;
     let mut ids = Vec::new();
     for body in found {
-        if !body
-            .state()?
-            .is_some_and(super::wire::SessionState::is_over)
-        {
+        if !body.state()?.is_some_and(SessionState::is_over) {
             ids.push(body.id().unwrap_or_default());
         }
     }
@@ -101,10 +94,7 @@ pub(super) async fn list(client: &Client, prefix: &str) -> Result<Vec<Tagged>> {
         let Some(name) = body.name.clone().filter(|name| name.starts_with(prefix)) else {
             continue;
         };
-        if !body
-            .state()?
-            .is_some_and(super::wire::SessionState::is_over)
-        {
+        if !body.state()?.is_some_and(SessionState::is_over) {
             found.push(Tagged {
                 tag: Tag::new(name),
                 id: body.id().unwrap_or_default(),

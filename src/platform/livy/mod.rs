@@ -24,8 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use self::client::Client;
 use self::dialect::{APACHE, Dialect};
-use self::open::Created;
-use self::session::Live;
+use self::session::{Created, Live};
 use super::http::{Address, Credential, Http};
 use super::remote::{Closed, Place, Remote, Tagged};
 use super::{Capability, Platform, Poll, RemoteSession, Reporter, Statement};
@@ -79,15 +78,8 @@ pub(crate) struct Livy {
     options: Options,
     secrets: SecretRegistry,
     client: OnceLock<Result<Arc<Client>>>,
-    /// `None` once the process ends.
-    sessions: Mutex<Option<HashMap<SessionId, Entry>>>,
-}
-
-/// A session that exists, or may exist.
-#[derive(Clone, Debug)]
-struct Entry {
-    live: Arc<Live>,
-    created: Created,
+    /// Those that exist, or may exist; `None` once the process ends.
+    sessions: Mutex<Option<HashMap<SessionId, Arc<Live>>>>,
 }
 
 impl Livy {
@@ -127,7 +119,7 @@ impl Livy {
             .clone()
     }
 
-    fn entry(&self, session: &RemoteSession) -> Option<Entry> {
+    fn live(&self, session: &RemoteSession) -> Option<Arc<Live>> {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.as_ref()?.get(&session.id).cloned()
     }
@@ -169,19 +161,9 @@ impl Platform for Livy {
             let Some(sessions) = sessions.as_mut() else {
                 return Err(Error::new(Code::Cancelled, "the server is shutting down"));
             };
-            let entry = Entry {
-                live: live.clone(),
-                created: Created::No,
-            };
-            sessions.insert(session.id.clone(), entry);
+            sessions.insert(session.id.clone(), live.clone());
         }
-        let note = |created| {
-            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(entry) = sessions.as_mut().and_then(|all| all.get_mut(&session.id)) {
-                entry.created = created;
-            }
-        };
-        let about = open::open(&client, &live, &self.options, report, note).await?;
+        let about = open::open(&client, &live, &self.options, report).await?;
         tracing::info!(
             session = %session.id,
             python = about.python,
@@ -192,19 +174,19 @@ impl Platform for Livy {
     }
 
     fn lost(&self, session: &RemoteSession) -> Option<String> {
-        match self.entry(session) {
-            Some(entry) => entry.live.lost(),
+        match self.live(session) {
+            Some(live) => live.lost(),
             None => Some("it was closed".to_owned()),
         }
     }
 
     async fn close(&self, session: &RemoteSession) -> Result<()> {
-        let Some(entry) = self.entry(session) else {
+        let Some(live) = self.live(session) else {
             return Ok(());
         };
-        entry.live.lose("it was closed");
-        entry.live.over.cancel();
-        close::close(&*self.client()?, &entry.live, entry.created).await?;
+        live.lose("it was closed");
+        live.over.cancel();
+        close::close(&*self.client()?, &live).await?;
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sessions) = sessions.as_mut() {
             sessions.remove(&session.id);
@@ -213,7 +195,7 @@ impl Platform for Livy {
     }
 
     fn run(&self, session: &RemoteSession, statement: Statement) -> BoxStream<'static, Event> {
-        let (Some(entry), Ok(client)) = (self.entry(session), self.client()) else {
+        let (Some(live), Ok(client)) = (self.live(session), self.client()) else {
             let why = "it was closed";
             let end = Event::End {
                 end: End::Failed(run::lost(why, false)),
@@ -223,14 +205,14 @@ impl Platform for Livy {
         };
         let (events, receiver) = mpsc::channel(16);
         // Before the task runs: a cancel may come at once.
-        let cancel = entry.live.begin(&statement.id);
-        tokio::spawn(run::run(client, entry.live, statement, cancel, events));
+        let cancel = live.begin(&statement.id);
+        tokio::spawn(run::run(client, live, statement, cancel, events));
         ReceiverStream::new(receiver).boxed()
     }
 
     async fn cancel(&self, session: &RemoteSession, statement: &StatementId) {
-        if let Some(entry) = self.entry(session) {
-            entry.live.cancel(statement);
+        if let Some(live) = self.live(session) {
+            live.cancel(statement);
         }
     }
 
@@ -254,12 +236,12 @@ impl Platform for Livy {
         let Ok(client) = self.client() else { return };
         let deletes = all
             .into_values()
-            .filter(|entry| entry.created != Created::No)
-            .map(|entry| {
-                entry.live.lose("the server is shutting down");
-                entry.live.over.cancel();
+            .filter(|live| live.created() != Created::No)
+            .map(|live| {
+                live.lose("the server is shutting down");
+                live.over.cancel();
                 let client = client.clone();
-                async move { client.delete(&entry.live.tag).await }
+                async move { client.delete(&live.tag).await }
             });
         let sent = tokio::time::timeout(SHUTDOWN_FOR, futures::future::join_all(deletes)).await;
         let failed = match &sent {

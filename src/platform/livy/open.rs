@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Options;
 use super::client::{Client, Trouble};
 use super::run::{Job, Reply};
-use super::session::{LOG_LINES, Live, ended, with_log};
+use super::session::{Created, LOG_LINES, Live, ended, with_log};
 use super::wire::{SessionBody, SessionState};
 use crate::model::{Code, Error, Progress, Result, Retry};
 use crate::platform::Reporter;
@@ -22,18 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// goes on looking for it.
 const SHOW_UP: Duration = Duration::from_secs(10);
 
-/// What is known of a create.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Created {
-    /// Nothing was sent, or it was refused: there is no session.
-    No,
-    /// The server has it, or had it.
-    Yes,
-    /// Nobody knows: it may still come to life.
-    Perhaps,
-}
-
-/// Opens the session and returns what it says of itself. `created` is told as soon as it changes.
+/// Opens the session and returns what it says of itself.
 ///
 /// # Errors
 /// What the server says; `timeout` after `options.open_for`.
@@ -42,14 +31,13 @@ pub(super) async fn open(
     live: &Arc<Live>,
     options: &Options,
     report: &Reporter,
-    created: impl Fn(Created),
 ) -> Result<About> {
     let deadline = Instant::now() + options.open_for;
     report.say(Progress::phase("asking for a session"));
     // Tells a wrong address or sign-in before anything is created.
     client.version().await?;
-    created(Created::Perhaps);
-    let body = create(client, live, options, &created).await?;
+    live.note_live.note_created(Created::Perhaps);
+    let body = create(client, live, options).await?;
     live.note(&body);
     tokio::spawn(super::session::beat(
         client.clone(),
@@ -61,12 +49,7 @@ pub(super) async fn open(
     install(client, live, deadline, options).await
 }
 
-async fn create(
-    client: &Client,
-    live: &Live,
-    options: &Options,
-    created: &impl Fn(Created),
-) -> Result<SessionBody> {
+async fn create(client: &Client, live: &Live, options: &Options) -> Result<SessionBody> {
     let request = client.dialect.create(&live.tag, options);
     let trouble = match client.create(&request).await {
         // An answer of another name is a fault of the server; ours is looked for by name.
@@ -76,7 +59,7 @@ async fn create(
                 .as_deref()
                 .is_none_or(|name| name == live.tag.as_str()) =>
         {
-            created(Created::Yes);
+            live.note_created(Created::Yes);
             return Ok(body);
         }
         Ok(_) => Trouble::Fault(crate::platform::http::Fault {
@@ -94,18 +77,15 @@ async fn create(
         Trouble::Fault(fault) => fault.perhaps_sent,
     };
     if !perhaps {
-        created(Created::No);
+        live.note_created(Created::No);
         return Err(client.error(&trouble, "open a session"));
     }
     // Never sent again: the name says whether it was done.
     let until = Instant::now() + SHOW_UP;
     loop {
-        match client.session(&live.tag).await {
-            Ok(Some(body)) => {
-                created(Created::Yes);
-                return Ok(body);
-            }
-            Ok(None) | Err(_) => {}
+        if let Ok(Some(body)) = client.session(&live.tag).await {
+            live.note_created(Created::Yes);
+            return Ok(body);
         }
         if Instant::now() >= until {
             return Err(client.error(&trouble, "open a session"));

@@ -15,9 +15,21 @@ use crate::model::{StatementId, Tag};
 /// Lines of its log that an error repeats.
 pub(super) const LOG_LINES: usize = 5;
 
+/// What is known of a create.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Created {
+    /// Nothing was sent, or it was refused: there is no session.
+    No,
+    /// The server has it, or had it.
+    Yes,
+    /// Nobody knows: it may still come to life.
+    Perhaps,
+}
+
 /// One session.
 pub(super) struct Live {
     pub(super) tag: Tag,
+    created: Mutex<Created>,
     /// The server's id, once it is known.
     id: Mutex<Option<String>>,
     lost: Mutex<Option<String>>,
@@ -37,12 +49,23 @@ impl Live {
     pub(super) fn new(tag: Tag) -> Self {
         Self {
             tag,
+            created: Mutex::new(Created::No),
             id: Mutex::default(),
             lost: Mutex::default(),
             running: Mutex::default(),
             said: Mutex::default(),
             over: CancellationToken::new(),
         }
+    }
+
+    /// What is known of its create.
+    pub(super) fn created(&self) -> Created {
+        *lock(&self.created)
+    }
+
+    /// Remembers it.
+    pub(super) fn note_created(&self, created: Created) {
+        *lock(&self.created) = created;
     }
 
     /// The server's id.

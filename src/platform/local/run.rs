@@ -63,6 +63,7 @@ pub(super) async fn run(
         cap,
         killed: AtomicBool::new(false),
     };
+    running.say(Event::Started).await;
     let ended = match statement.work {
         Work::Sql {
             text,
