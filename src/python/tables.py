@@ -239,7 +239,7 @@ def _spark_columns(frame: Any, most: int) -> list[_Column]:
             _arrow_column(field.name, arrow.column(at), kinds[at], zone) for at, field in enumerate(fields)
         ]
     # Classic Spark gives datetimes in the local time of this process; pyarrow may be missing there.
-    shown = _without_months(limited, kinds)
+    shown = _without_months(frame, kinds)
     types = [field.dataType for field in shown.schema.fields]
     rows, zone = shown.take(most), _session_zone(frame, kinds)
     return [

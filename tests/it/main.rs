@@ -15,6 +15,7 @@ mod cli;
 mod clients;
 mod common;
 mod faults;
+mod livy;
 mod secrets;
 mod sessions;
 mod stdout;

@@ -311,3 +311,6 @@ impl fmt::Display for Livy {
         write!(f, "{} at {}", self.dialect.product, self.address.url)
     }
 }
+
+#[cfg(test)]
+mod tests;
