@@ -19,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::config::secrets::is_secret;
 use crate::model::{Code, Error, Result, Retry, SecretRegistry, TargetName};
 
 /// To a connection. A host that is there answers in milliseconds; a firewall that drops packets never does.
@@ -144,7 +145,10 @@ impl Http {
             HeaderValue::from_static("sparklease"),
         );
         for (name, value) in &address.headers {
-            secrets.register("header", value.expose_secret());
+            // A header may as well hold the name of a team, which must not blank a column.
+            if is_secret(name, value.expose_secret()) {
+                secrets.register("header", value.expose_secret());
+            }
             let bad = || {
                 let what = format!("has {name:?}, which is no header or has no value for one");
                 wrong("headers", what)

@@ -197,12 +197,12 @@ fn unreadable(e: impl std::error::Error + Send + Sync + 'static) -> Error {
 impl Failure {
     /// Without Python's words: the user wrote none.
     fn into_sql_error(self) -> Error {
-        // Spark shows its plan behind the message.
-        let message = self
-            .message
-            .split_once(";\n'")
-            .map_or(self.message.as_str(), |(message, _)| message)
-            .trim_end();
+        // Spark shows its plan, or the text itself, behind the message.
+        let message = [";\n'", "\n\n== SQL"]
+            .iter()
+            .fold(self.message.trim(), |text, end| {
+                text.split_once(end).map_or(text, |(message, _)| message)
+            });
         let place = place(message);
         let hint = match (&self.error_class, place) {
             (Some(class), _) if class.contains("TABLE_OR_VIEW_NOT_FOUND") => {

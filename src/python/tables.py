@@ -273,8 +273,10 @@ def _classic_cell(value: Any, kind: Any, zone: Zone) -> Any:
 
 
 def _without_months(frame: Any, kinds: list[str]) -> Any:
-    """The frame with year-month intervals as text: Arrow has them, pyarrow cannot touch them."""
-    months = {at for at, kind in enumerate(kinds) if kind.startswith(("interval year", "interval month"))}
+    """The frame with intervals that hold months as text: Arrow has them, pyarrow and classic Spark's client
+    cannot touch them."""
+    texts = ("interval year", "interval month")
+    months = {at for at, kind in enumerate(kinds) if kind.startswith(texts) or kind == "interval"}
     if not months:
         return frame
     # By position, since names may be doubled.

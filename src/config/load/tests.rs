@@ -265,7 +265,10 @@ fn a_livy_target_has_all_its_settings() {
         Access::ReadOnly
     );
     let shown: Vec<String> = rows(&loaded).iter().map(|row| row.text()).collect();
-    assert!(!shown.iter().any(|text| text.contains("sales")), "{shown:?}");
+    assert!(
+        !shown.iter().any(|text| text.contains("sales")),
+        "{shown:?}"
+    );
 }
 
 #[test]
@@ -280,11 +283,26 @@ fn a_livy_target_names_everything_that_it_lacks() {
 }
 
 #[rstest]
-#[case("heartbeat = '0s'", "`targets.dev.heartbeat` is \"0s\"; it takes 10s to 1h")]
-#[case("heartbeat = '30days'", "`targets.dev.heartbeat` is \"30days\"; it takes 10s to 1h")]
-#[case("limits = { sessions = 0 }", "`targets.dev.limits.sessions` is 0; it takes 1 to 64")]
-#[case("dialect = 'fabric'", "`targets.dev.dialect` is \"fabric\"; it takes \"apache\"")]
-#[case("auth = 'kerberos'", "`targets.dev.auth` is \"kerberos\"; it takes \"none\" or \"basic\" or \"bearer\"")]
+#[case(
+    "heartbeat = '0s'",
+    "`targets.dev.heartbeat` is \"0s\"; it takes 10s to 1h"
+)]
+#[case(
+    "heartbeat = '30days'",
+    "`targets.dev.heartbeat` is \"30days\"; it takes 10s to 1h"
+)]
+#[case(
+    "limits = { sessions = 0 }",
+    "`targets.dev.limits.sessions` is 0; it takes 1 to 64"
+)]
+#[case(
+    "dialect = 'fabric'",
+    "`targets.dev.dialect` is \"fabric\"; it takes \"apache\""
+)]
+#[case(
+    "auth = 'kerberos'",
+    "`targets.dev.auth` is \"kerberos\"; it takes \"none\" or \"basic\" or \"bearer\""
+)]
 fn an_absurd_value_of_a_livy_target_is_refused(#[case] line: &str, #[case] words: &str) {
     let home = home(&format!(
         "[targets.dev]\nplatform = 'livy'\nurl = 'https://h'\naccess = 'read-only'\n{line}\n"

@@ -36,7 +36,7 @@ pub(super) async fn open(
     report.say(Progress::phase("asking for a session"));
     // Tells a wrong address or sign-in before anything is created.
     client.version().await?;
-    live.note_live.note_created(Created::Perhaps);
+    live.note_created(Created::Perhaps);
     let body = create(client, live, options).await?;
     live.note(&body);
     tokio::spawn(super::session::beat(

@@ -122,3 +122,97 @@ async fn a_server_that_redirects_or_is_no_livy_or_is_not_there_is_named() {
     );
     assert!(hint.contains("`targets.dev.url`"), "{hint}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_trusted_only_where_the_configuration_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let paths = [&certificate, &key].map(|path| path.to_str().unwrap().to_owned());
+    let livy = LivyServer::with(
+        &[
+            "--engine",
+            "sail",
+            "--tls-cert",
+            &paths[0],
+            "--tls-key",
+            &paths[1],
+        ],
+        &[],
+    )
+    .await;
+    let port = livy
+        .url
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .trim_end_matches('/')
+        .to_owned();
+    let setup = |scheme: &str, more: &str| {
+        Setup::new().config(&format!(
+            "default_target = \"dev\"\n[targets.dev]\nplatform = \"livy\"\naccess = \"read-write\"\nurl = \"{scheme}://localhost:{port}\"\n{more}\n"
+        ))
+    };
+    let (message, hint) = refused(setup("https", ""), "configuration_invalid").await;
+    assert!(
+        message.contains("is not trusted: it is self-signed"),
+        "{message}"
+    );
+    assert!(hint.contains("`targets.dev.ca_file`"), "{hint}");
+    let (message, hint) = refused(setup("http", ""), "configuration_invalid").await;
+    assert!(message.contains("does not speak plain HTTP"), "{message}");
+    assert!(hint.contains("https://"), "{hint}");
+    let server =
+        Server::without_engine(setup("https", &format!("ca_file = \"{}\"", paths[0]))).await;
+    server.works().await;
+    server.end().await;
+    livy.end().await;
+}
+
+/// What `doctor` says of the target, and whether all is well.
+async fn doctor(url: &str) -> (bool, String) {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("config.toml");
+    let text =
+        format!("[targets.dev]\nplatform = \"livy\"\naccess = \"read-only\"\nurl = \"{url}\"\n");
+    std::fs::write(&config, text).unwrap();
+    let ran = tokio::process::Command::new(env!("CARGO_BIN_EXE_sparklease"))
+        .args(["doctor", "--target", "dev"])
+        .env("SPARKLEASE_CONFIG", &config)
+        .env("SPARKLEASE_DATA_DIR", home.path().join("data"))
+        .env("SPARKLEASE_CACHE_DIR", crate::common::cache())
+        .output()
+        .await
+        .unwrap();
+    (ran.status.success(), String::from_utf8(ran.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_tells_version_backstop_and_what_is_wrong() {
+    let livy = LivyServer::with(&["--interpreter", "scripted"], &[]).await;
+    let (well, said) = doctor(&livy.url).await;
+    assert!(well, "{said}");
+    assert!(
+        said.contains("target dev: Apache Livy 0.9.0-incubating answers after"),
+        "{said}"
+    );
+    assert!(
+        said.contains("the server itself ends one within 3m of our last word"),
+        "{said}"
+    );
+    assert_eq!(livy.listed().await, 0, "it opens nothing");
+    let url = livy.url.clone();
+    livy.end().await;
+    let (well, said) = doctor(&url).await;
+    assert!(!well, "{said}");
+    assert!(
+        said.contains("FAIL  target dev: nothing listens at"),
+        "{said}"
+    );
+    assert!(said.contains("`targets.dev.url`"), "{said}");
+}
