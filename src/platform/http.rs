@@ -464,12 +464,19 @@ impl Http {
                 "Call the tool again; if it stays so, run `sparklease doctor`.".to_owned(),
             )
         } else {
+            let hint = if base.starts_with("http://") {
+                format!(
+                    "Call the tool again; if it stays so, write {setting} with https://, since the server may want TLS."
+                )
+            } else {
+                format!(
+                    "Call the tool again; if it stays so, check {setting} with `sparklease doctor`."
+                )
+            };
             (
                 Code::PlatformUnavailable,
                 format!("the connection to {base} broke"),
-                format!(
-                    "Call the tool again; if it stays so, check {setting} with `sparklease doctor`."
-                ),
+                hint,
             )
         };
         let retry = match code {

@@ -279,7 +279,19 @@ fn a_livy_target_names_everything_that_it_lacks() {
          auth = 'basic'\n[targets.c]\nplatform = 'livy'\nurl = 'livy.example'\naccess = 'read-write'\nsecret = '{secret}'\n\
          [targets.local]\nurl = 'http://h'\n",
     ));
-    insta::assert_snapshot!(message(&home, load_with(&home, [])), @r#""#);
+    let message = message(&home, load_with(&home, []));
+    assert!(!message.contains(&secret), "{message}");
+    insta::assert_snapshot!(message, @r#"
+    configuration_invalid: the configuration has 8 problems:
+      ~/.config/sparklease/config.toml, line 1: `targets.a` has no access; add access = "read-only" or access = "read-write"
+      ~/.config/sparklease/config.toml, line 1: `targets.a` has no url; add url = "https://HOST:8998"
+      ~/.config/sparklease/config.toml, line 5: `targets.b.url` holds a user; write it as `user`, and the password as `secret`
+      ~/.config/sparklease/config.toml, line 7: `targets.b.auth` is "basic" and there is no secret; add secret_file, or set SPARKLEASE__TARGETS__B__SECRET
+      ~/.config/sparklease/config.toml, line 7: `targets.b.auth` is "basic" and there is no user; add user = "NAME"
+      ~/.config/sparklease/config.toml, line 10: `targets.c.url` does not start with https:// or http://
+      ~/.config/sparklease/config.toml, line 8: `targets.c` has a secret and auth = "none"; add auth = "basic" or "bearer"
+      ~/.config/sparklease/config.toml, line 14: `targets.local.url` is for platform = "livy"; take it out
+    "#);
 }
 
 #[rstest]

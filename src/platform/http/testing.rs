@@ -33,7 +33,8 @@ impl Scripted {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = Vec::new();
                 let mut buffer = [0; 4096];
-                while !complete(&request) {
+                // A hello of TLS begins with 22.
+                while !complete(&request) && request.first() != Some(&22) {
                     match stream.read(&mut buffer).await.unwrap() {
                         0 => break,
                         count => request.extend_from_slice(&buffer[..count]),

@@ -141,7 +141,9 @@ async fn a_refused_token_is_read_again_once() {
 async fn tls_where_there_is_none_says_so() {
     let server = Scripted::start(vec![told(400, "no")]).await;
     let url = server.url.replace("http://", "https://");
-    let fault = http(&address(&url)).get("/x", soon()).await.unwrap_err();
+    let http = http(&address(&url));
+    let once = http.send(Method::GET, "/x", None, ANSWER_FOR);
+    let fault = once.await.unwrap_err();
     assert_eq!(
         (fault.error.code(), fault.error.message()),
         (

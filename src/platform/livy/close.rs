@@ -77,13 +77,13 @@ pub(super) async fn round(client: &Client, tag: &Tag, id: Option<&str>) -> Resul
 pub(super) async fn find(client: &Client, tag: &Tag) -> Result<Vec<String>> {
     let failed = |trouble: Trouble| client.error(&trouble, "find a session");
     let found = client.session(tag).await.map_err(failed)?;
-    let mut ids = Vec::new();
-    for body in found {
-        if !body.state()?.is_some_and(SessionState::is_over) {
-            ids.push(body.id().unwrap_or_default());
-        }
+    let Some(body) = found else {
+        return Ok(Vec::new());
+    };
+    match body.state()? {
+        Some(state) if state.is_over() => Ok(Vec::new()),
+        _ => Ok(vec![body.id().unwrap_or_default()]),
     }
-    Ok(ids)
 }
 
 /// All sessions whose names begin so and that have not ended.

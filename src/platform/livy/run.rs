@@ -173,6 +173,10 @@ impl<'a> Job<'a> {
 
     /// A reply as the end of a statement, after what it gave has been told.
     async fn end(&self, reply: Reply, language: Language) -> (End, Option<String>) {
+        if matches!(reply, Reply::Lost { ran: true, .. }) {
+            // Also where the answer to its POST was lost: nobody may run it again.
+            self.say(Event::Started).await;
+        }
         match reply {
             Reply::Envelope(mut envelope) => {
                 let (status, lost) = (envelope.status, envelope.lost.take());

@@ -136,6 +136,14 @@ async fn a_session_that_died_while_idle_is_replaced_without_a_word() {
         );
         livy.admin("POST", &path, &json!({"what": what})).await;
         if what == "driver" {
+            let dead = async {
+                while livy.sessions().await.pop().unwrap()["state"] != "dead" {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            tokio::time::timeout(crate::common::PATIENCE, dead)
+                .await
+                .unwrap();
             server.works().await;
         } else {
             // The server notices a dead interpreter at the next statement only: that one is lost.

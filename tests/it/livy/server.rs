@@ -82,7 +82,8 @@ impl LivyServer {
 
     /// Asks one of the routes that a real server has not.
     pub(super) async fn admin(&self, method: &str, path: &str, body: &Value) -> Value {
-        let host = self.url.strip_prefix("http://").unwrap();
+        let rest = self.url.strip_prefix("http://").unwrap();
+        let host = rest.split('/').next().unwrap();
         let mut stream = TcpStream::connect(host).await.unwrap();
         let body = body.to_string();
         let request = format!(

@@ -3,7 +3,19 @@
 use serde_json::json;
 
 use super::server::LivyServer;
-use crate::common::PATIENCE;
+use crate::common::{Answer, PATIENCE};
+
+/// The rows of an answer whose types hold commas.
+fn rows(answer: &Answer) -> Vec<Vec<String>> {
+    let body = answer.data("rows").expect("rows");
+    let (_, body) = body.split_once('\n').expect("a line of names");
+    csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(body.as_bytes())
+        .records()
+        .map(|record| record.unwrap().iter().map(str::to_owned).collect())
+        .collect()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_comes_back_and_its_session_is_deleted() {
@@ -31,7 +43,7 @@ async fn values_are_exact() {
              named_struct('x', 1.5, 'y', 'z') as s, map('k', 1) as m, 1 as same, 2 as same",
         )
         .await;
-    let row = &answer.csv()[0];
+    let row = &rows(&answer)[0];
     assert_eq!(
         row.as_slice(),
         [
@@ -187,7 +199,7 @@ async fn many_rows_come_back_whole() {
         .await
         .ok();
     assert_eq!(
-        last.csv()[0][..5],
+        rows(&last)[0][..5],
         [
             "99999",
             "99999.000000000000000000",
