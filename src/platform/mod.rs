@@ -4,6 +4,10 @@
 pub(crate) mod http;
 pub(crate) mod livy;
 pub(crate) mod local;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "no platform has sessions that outlive us yet")
+)]
 pub(crate) mod remote;
 
 use std::collections::BTreeMap;
@@ -31,6 +35,10 @@ pub(crate) struct Capability {
     /// The engine in words, for results and `doctor`.
     pub engine: String,
     /// Sessions end with our process, whatever ends it.
+    #[expect(
+        dead_code,
+        reason = "the pool reads it when it writes a row before each create"
+    )]
     pub dies_with_parent: bool,
     /// When a statement is looked at, where it has to be; `None` where the platform tells by itself.
     pub poll: Option<Poll>,

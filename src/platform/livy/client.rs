@@ -13,6 +13,7 @@ use super::dialect::{Dialect, Version};
 use super::error::Refusal;
 use super::wire::{LogBody, SessionBody, SessionsBody, StatementBody, VersionBody, tail};
 use crate::model::{Code, Error, Result, Tag};
+use crate::platform::Poll;
 use crate::platform::http::{ANSWER_FOR, Answer, Fault, Http};
 
 /// For a GET of a session or of a list, tries included: a server that is well answers in milliseconds.
@@ -42,6 +43,8 @@ pub(super) enum Trouble {
 pub(super) struct Client {
     pub(super) http: Http,
     pub(super) dialect: &'static Dialect,
+    /// When a statement is looked at.
+    pub(super) poll: Poll,
 }
 
 impl Client {

@@ -113,6 +113,7 @@ impl Livy {
                     Arc::new(Client {
                         http,
                         dialect: self.dialect,
+                        poll: self.capability.poll.unwrap_or(POLL),
                     })
                 })
             })

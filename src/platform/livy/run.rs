@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::POLL;
 use super::client::{Client, Trouble};
 use super::session::{LOG_LINES, Live, ended, with_log};
 use super::wire::{SessionState, StatementBody, StatementState};
@@ -240,7 +239,7 @@ impl<'a> Job<'a> {
             }
             tokio::select! {
                 () = self.cancel.cancelled() => return self.stop(&id, nonce).await,
-                () = tokio::time::sleep(POLL.after(begun.elapsed())) => {}
+                () = tokio::time::sleep(self.client.poll.after(begun.elapsed())) => {}
             }
             body = loop {
                 let polled = tokio::select! {
@@ -379,7 +378,7 @@ impl<'a> Job<'a> {
             {
                 return reply;
             }
-            tokio::time::sleep(POLL.after(begun.elapsed())).await;
+            tokio::time::sleep(self.client.poll.after(begun.elapsed())).await;
         }
     }
 

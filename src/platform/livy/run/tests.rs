@@ -3,6 +3,7 @@
 use rstest::rstest;
 use serde_json::json;
 
+use super::super::POLL;
 use super::*;
 
 fn judged(body: Value) -> Option<Reply> {
