@@ -183,7 +183,7 @@ async fn many_rows_come_back_whole() {
     let server = crate::common::Server::without_engine(setup).await;
     let sql = "select id, cast(id as decimal(38,18)) d, id / 3 as f, cast(id as string) s, id % 2 = 0 as b, \
                timestamp_micros(id * 1000001) t, date_add(date'2000-01-01', cast(id % 10000 as int)) as day, \
-               if(id % 7 = 0, null, id) as n, array(id, id + 1) a, named_struct('k', id) k from range(100000)";
+               if(id % 7 = 0, null, id) as n, array(id, id + 1) a, named_struct('k', id) k from range(100000) order by id";
     let answer = server
         .call(
             "query_sql",
