@@ -7,10 +7,12 @@ use std::time::Duration;
 use crate::config::{Access, Loaded, Platform as Kind, create_private_folder};
 use crate::gate::{self, Gate};
 use crate::lease::{LeaseHandle, Limits};
+use crate::ledger::{self, Sweeper, Timing};
 use crate::mcp::{Defaults, Server};
 use crate::model::{Error, OwnerId, Result, SecretRegistry};
 use crate::platform::Platform;
 use crate::platform::local::{Local, Workshop};
+use crate::platform::remote::Remote;
 use crate::python::install::Installer;
 use crate::service::{Parts, Service, Target};
 use crate::sys::scratch::Scratch;
@@ -148,6 +150,27 @@ impl App {
         let removed = tokio::task::spawn_blocking(move || scratch.remove());
         let _ = tokio::time::timeout(SHUTDOWN_FOR, removed).await;
     }
+}
+
+/// The remote places of these settings: where sessions outlive our process. The ledger, the guardian and `sweep` all
+/// work on these.
+pub(crate) fn remotes(loaded: &Loaded) -> Vec<Arc<dyn Remote>> {
+    let targets = loaded.settings.targets.values();
+    targets
+        .filter_map(|target| match target.platform {
+            // Its sessions die with our process.
+            Kind::Local => None,
+        })
+        .collect()
+}
+
+/// What deletes the sessions of dead processes, for a command. It makes nothing by itself.
+///
+/// # Errors
+/// `internal` when the system gives no thread.
+pub(crate) fn sweeper(loaded: &Loaded, timing: Timing) -> Result<Sweeper> {
+    let folder = ledger::folder(&loaded.paths.data);
+    Sweeper::new(folder, remotes(loaded), timing)
 }
 
 /// The installer of these settings.

@@ -59,6 +59,7 @@ fn without_a_command_a_terminal_gets_help() {
       sql          Run one SQL statement and print its rows
       run          Run a Python file, or stdin, with `spark` ready
       sessions     List the sessions that are open now, of every sparklease of this user
+      sweep        Delete the sessions that dead servers left on remote targets
       doctor       Check the engine, the configuration and each target, and say what to do
       config       Show the effective settings and where each came from
       engine       Install, inspect or remove the local engine

@@ -2,6 +2,7 @@
 //! it is. Each platform's code is in a folder of its own.
 
 pub(crate) mod local;
+pub(crate) mod remote;
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
