@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use super::row::{Change, Row, RowState};
 use super::tag::Owner;
 use crate::model::{Code, Error, Result, Retry, Tag, TargetName};
-use file::{Db, Need};
+use file::Db;
+pub(super) use file::Need;
 pub(crate) use rows::{Caps, day_of};
 
 /// How long a command is waited for: a full wait for other processes, twice, and its own work.
@@ -253,6 +254,13 @@ impl Store {
         .await
     }
 
+    /// Runs SQL on the ledger's own connection: faults are made by it.
+    #[cfg(test)]
+    pub(super) async fn sql(&self, need: Need, sql: &'static str) -> Result<()> {
+        self.call(move |db| db.run(need, |connection| Ok(connection.execute_batch(sql)?)))
+            .await
+    }
+
     async fn call<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Db) -> Result<T> + Send + 'static,
@@ -293,6 +301,19 @@ impl Store {
 
 /// Rows that this process has opened and that are not gone: written again when the file had to be replaced.
 type Own = BTreeMap<Tag, Row>;
+
+/// Whether an intent of this name is durable: asked of the file, as another process sees it.
+#[cfg(test)]
+pub(super) fn has_row(file: &Path, tag: &str) -> bool {
+    let Ok(connection) = rusqlite::Connection::open(file) else {
+        return false;
+    };
+    let wait = connection.busy_timeout(Duration::from_secs(5));
+    let state = connection.query_row("SELECT state FROM sessions WHERE tag = ?1", [tag], |row| {
+        row.get::<_, String>(0)
+    });
+    wait.is_ok() && state.is_ok_and(|state| state == "intended" || state == "deleting")
+}
 
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ const SCHEMA: i64 = 1;
 
 /// What a command needs of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
+pub(in crate::ledger) enum Need {
     Read,
     Write,
 }
