@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::config::{Access, Loaded, Platform as Kind, create_private_folder};
 use crate::gate::{self, Gate};
 use crate::lease::{LeaseHandle, Limits};
-use crate::ledger::{self, Sweeper, Timing};
+use crate::ledger::guard::watch::GuardCommand;
+use crate::ledger::{self, Ledger, Sweeper, Timing};
 use crate::mcp::{Defaults, Server};
 use crate::model::{Error, OwnerId, Result, SecretRegistry};
 use crate::platform::Platform;
@@ -26,6 +27,8 @@ pub(crate) struct App {
     service: Service,
     gate: Gate,
     defaults: Defaults,
+    /// What keeps account of remote sessions; absent where all sessions die with this process.
+    ledger: Option<Ledger>,
     /// Removed last: sessions' folders and spilled results are in it.
     scratch: Arc<Scratch>,
 }
@@ -93,6 +96,10 @@ impl App {
                 },
             );
         }
+        let ledger = open_ledger(loaded)?;
+        if let Some(ledger) = &ledger {
+            ledger.watch_over();
+        }
         let service = Service::new(Parts {
             targets,
             default_target: settings.default_target.clone(),
@@ -118,6 +125,7 @@ impl App {
                 wait_s: settings.server.wait.as_secs(),
                 rows: settings.server.rows,
             },
+            ledger,
             scratch,
         })
     }
@@ -145,6 +153,10 @@ impl App {
     /// Refuses leases, cancels statements, closes sessions, ends workers; within about a second.
     pub(crate) async fn shutdown(self) {
         self.service.shutdown(SHUTDOWN_FOR).await;
+        if let Some(ledger) = &self.ledger {
+            // What is left is the guardian's work from here on.
+            let _ = tokio::time::timeout(SHUTDOWN_FOR, ledger.stop()).await;
+        }
         // Tasks that end after us may hold it too: it is removed here, not when the last of them lets go.
         let scratch = self.scratch.clone();
         let removed = tokio::task::spawn_blocking(move || scratch.remove());
@@ -162,6 +174,22 @@ pub(crate) fn remotes(loaded: &Loaded) -> Vec<Arc<dyn Remote>> {
             Kind::Local => None,
         })
         .collect()
+}
+
+/// The ledger of a server; none where no session can outlive it.
+fn open_ledger(loaded: &Loaded) -> Result<Option<Ledger>> {
+    let remotes = remotes(loaded);
+    if remotes.is_empty() {
+        return Ok(None);
+    }
+    let mut arguments = Vec::new();
+    if loaded.paths.config_named_by == Some("--config") {
+        arguments.extend(["--config".into(), loaded.paths.config.clone().into()]);
+    }
+    arguments.push("guard".into());
+    let folder = ledger::folder(&loaded.paths.data);
+    let command = GuardCommand::of_this_binary(arguments);
+    Ledger::new(folder, remotes, command, Timing::default()).map(Some)
 }
 
 /// What deletes the sessions of dead processes, for a command. It makes nothing by itself.

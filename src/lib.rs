@@ -17,6 +17,14 @@ mod arrows;
 mod config;
 mod gate;
 mod lease;
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the pool calls it as soon as a platform has sessions that outlive us"
+    )
+)]
 mod ledger;
 pub mod mcp;
 pub mod model;

@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Its process id.
     #[arg(long)]
     parent: u32,
+    /// A place where it has sessions, by its fingerprint; each must be in the configuration.
+    #[arg(long = "place", value_name = "FINGERPRINT")]
+    places: Vec<String>,
     /// Kill it after so long without a word [default: 120s].
     #[arg(long, value_parser = humantime::parse_duration)]
     silence: Option<Duration>,
@@ -41,6 +44,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let duty = Duty {
         owner,
         parent: args.parent,
+        places: args.places,
     };
     let report = guardian::run(duty, &sweeper, &mut std::io::stdout()).await?;
     Ok(if report.is_clean() {

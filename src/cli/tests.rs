@@ -251,3 +251,43 @@ fn every_shell_has_completions() {
         assert!(stdout.contains("sparklease"), "{shell}");
     }
 }
+
+#[test]
+fn without_remote_sessions_a_sweep_has_nothing_to_do_and_makes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    for (arguments, said) in [
+        (&["sweep"][..], "0 sessions deleted, 0 left\n"),
+        (&["sweep", "--dry-run"], "0 sessions of dead servers\n"),
+    ] {
+        let (code, stdout, stderr) = sparklease(home.path(), false, arguments);
+        assert_eq!(
+            (code, stdout.as_str(), stderr.as_str()),
+            (ExitCode::SUCCESS, said, "")
+        );
+    }
+    let (_, json, _) = sparklease(home.path(), false, &["sweep", "--json"]);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&json).unwrap(),
+        serde_json::json!({"dry_run": false, "gone": 0, "left": 0, "stuck": 0, "sessions": []})
+    );
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_session_is_forgotten_only_by_a_person_s_word() {
+    let home = tempfile::tempdir().unwrap();
+    let tag = "sl1-aaaaaa-aaaaaaaa-aaaaaaaaaa-htjz4";
+    let mut forget = vec!["sessions", "forget", tag];
+    let (code, stdout, stderr) = sparklease(home.path(), false, &forget);
+    assert_eq!((code, stdout.as_str()), (ExitCode::from(1), ""));
+    assert!(stderr.contains("confirmation_required"), "{stderr}");
+    let next = format!("`sparklease sessions forget {tag} --i-checked`");
+    assert!(stderr.contains(&next), "{stderr}");
+    forget.push("--i-checked");
+    let (code, _, stderr) = sparklease(home.path(), false, &forget);
+    assert_eq!(code, ExitCode::from(1));
+    assert!(
+        stderr.contains("the ledger has no open session"),
+        "{stderr}"
+    );
+}

@@ -133,6 +133,11 @@ impl Ledger {
     /// Dropped, no row is left.
     pub(crate) async fn intend(&self, intent: Intent) -> Result<Permit> {
         let inner = &self.inner;
+        if has_user_part(&intent.place.base) {
+            return Err(Error::internal(
+                "an address with a user part would be written to the ledger",
+            ));
+        }
         let alive = inner.alive.get_or_try_init(|| inner.begin()).await?;
         alive.guard.ready().await?;
         let now = wall_now();
@@ -326,6 +331,15 @@ impl Ledger {
     }
 }
 
+/// `https://name:password@host/…`: a secret that would be kept.
+fn has_user_part(base: &str) -> bool {
+    let authority = base.split_once("://").map_or(base, |(_, rest)| rest);
+    authority
+        .split(['/', '?', '#'])
+        .next()
+        .is_some_and(|a| a.contains('@'))
+}
+
 impl Inner {
     fn store(&self) -> &Store {
         &self.sweeper.store
@@ -352,7 +366,12 @@ impl Inner {
         .await?;
         let owner = lock.owner.clone();
         Ok(Alive {
-            guard: Guard::new(self.command.clone(), owner.clone(), self.stop.clone()),
+            guard: Guard::new(
+                self.command.clone(),
+                owner.clone(),
+                self.sweeper.places().collect(),
+                self.stop.clone(),
+            ),
             owner,
             host,
             lock: Mutex::new(Some(lock)),

@@ -116,7 +116,7 @@ pub(crate) struct Row {
     pub expires: Duration,
     /// Deletes that were tried.
     pub attempts: u32,
-    /// It could not be deleted for [`STUCK_AFTER`](super::sweep::STUCK_AFTER).
+    /// It could not be deleted for [`Timing::stuck_after`](super::Timing).
     pub stuck: bool,
     /// Why not: a code of ours, never a service's text, which could hold a secret.
     pub last_error: Option<String>,

@@ -282,6 +282,8 @@ impl Store {
         });
         let ended =
             || Error::internal("the ledger's thread has ended, so nothing can be created any more");
+        #[cfg(test)]
+        let _held = hold_clock();
         self.jobs.send(job).map_err(|_| ended())?;
         match tokio::time::timeout(ANSWER_WAIT, answer).await {
             Ok(Ok(result)) => result,
@@ -301,6 +303,15 @@ impl Store {
 
 /// Rows that this process has opened and that are not gone: written again when the file had to be replaced.
 type Own = BTreeMap<Tag, Row>;
+
+/// A clock that a test has paused jumps ahead whenever all tasks wait, also for our thread. It does not while there is
+/// work beside the runtime: this is some, until it is dropped.
+#[cfg(test)]
+fn hold_clock() -> mpsc::Sender<()> {
+    let (held, wait) = mpsc::channel();
+    tokio::task::spawn_blocking(move || wait.recv());
+    held
+}
 
 /// Whether an intent of this name is durable: asked of the file, as another process sees it.
 #[cfg(test)]

@@ -26,9 +26,6 @@ use crate::platform::remote::{Closed, Place, Remote};
 use pace::{Timing, Tried, next_look, next_wait};
 pub(crate) use report::{Fate, Left, Report};
 
-/// A row that could not be deleted for this long is stuck: a person should look.
-pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(300);
-
 /// The longest that one call to a service may take: a delete has 15 s, and the looks after it a few more.
 const CALL_FOR: Duration = Duration::from_secs(60);
 
@@ -73,6 +70,11 @@ impl Sweeper {
             remotes: remotes.into(),
             timing,
         })
+    }
+
+    /// Where it can delete.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.remotes.iter().map(|remote| remote.place())
     }
 
     fn remote(&self, place: &Place) -> Option<Arc<dyn Remote>> {

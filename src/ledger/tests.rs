@@ -1,6 +1,7 @@
 //! The ledger as a whole, in earnest: real files, real processes that are killed, a real service over HTTP.
 
 mod faults;
+#[expect(clippy::print_stdout, reason = "times are printed, not judged")]
 mod kill;
 mod place;
 mod role;

@@ -2,6 +2,10 @@
 //! it is. Each platform's code is in a folder of its own.
 
 pub(crate) mod local;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "no platform has sessions that outlive us yet")
+)]
 pub(crate) mod remote;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 
 use crate::model::{Result, Tag};
 
@@ -17,6 +18,19 @@ pub(crate) struct Place {
     pub base: String,
     /// A fingerprint of the identity that is signed in: not the identity itself.
     pub principal: String,
+}
+
+impl Place {
+    /// A short text that is equal for equal places only, for a command line.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in [&self.platform, &self.base, &self.principal] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        let bytes = hash.finalize();
+        bytes.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    }
 }
 
 /// A session that a place listed.

@@ -15,6 +15,7 @@ mod cli;
 mod clients;
 mod common;
 mod faults;
+mod guard;
 mod secrets;
 mod sessions;
 mod stdout;

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::owner::{OwnerLock, Owners, Watched};
 use crate::ledger::sweep::{Report, Sweeper, blocking};
 use crate::ledger::tag::Owner;
-use crate::model::{Error, Result};
+use crate::model::{Code, Error, Result};
 use crate::sys::machine::{self, Parent};
 
 /// How long a guardian sweeps. What is left then is other processes' work: its sign-in may have ended, and while it
@@ -33,6 +33,9 @@ pub(crate) struct Duty {
     pub owner: Owner,
     /// The owner's process.
     pub parent: u32,
+    /// The [fingerprints](crate::platform::remote::Place::fingerprint) of the places that the owner has: it may
+    /// have read another configuration than we have.
+    pub places: Vec<String>,
 }
 
 /// The line that says READY for this owner.
@@ -45,12 +48,20 @@ pub(crate) fn ready_line(owner: &Owner) -> String {
 /// `line` is said once the owner's lock was seen to be held. The death of the owner meanwhile is no error.
 ///
 /// # Errors
-/// What keeps the owner's file from being read.
+/// `configuration_invalid` when the owner has places that we have not, and what keeps its file from being read.
 pub(crate) async fn run(
     duty: Duty,
     sweeper: &Sweeper,
     line: &mut (dyn Write + Send),
 ) -> Result<Report> {
+    let ours: Vec<String> = sweeper.places().map(|p| p.fingerprint()).collect();
+    if duty.places.iter().any(|place| !ours.contains(place)) {
+        return Err(Error::new(
+            Code::ConfigurationInvalid,
+            "the server has a target that the configuration has no more",
+        )
+        .hint("Start the server again, so that it reads the configuration."));
+    }
     let parent = Parent::with_id(duty.parent);
     machine::detach();
     ignore_signals()?;

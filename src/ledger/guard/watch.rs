@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::guardian::ready_line;
 use crate::ledger::tag::Owner;
 use crate::model::{Code, Error, Result, Retry};
+use crate::platform::remote::Place;
 
 /// From its start to READY; it takes milliseconds, and on a machine that swaps some seconds.
 const READY_FOR: Duration = Duration::from_secs(10);
@@ -36,10 +37,30 @@ const BEFORE_READY: u64 = 16 * 1024;
 pub(crate) struct GuardCommand {
     /// The program.
     pub program: PathBuf,
-    /// Its arguments; the owner's id and our process id come after them.
+    /// What it calls itself in the process table.
+    pub name: OsString,
+    /// Its arguments; the owner's id, our process id and our places come after them.
     pub arguments: Vec<OsString>,
     /// Variables besides our own.
     pub variables: Vec<(OsString, OsString)>,
+}
+
+impl GuardCommand {
+    /// This binary, also when its file was replaced since we began.
+    pub(crate) fn of_this_binary(arguments: Vec<OsString>) -> Self {
+        let running = PathBuf::from("/proc/self/exe");
+        let file = std::env::current_exe().unwrap_or_else(|_| "sparklease".into());
+        Self {
+            program: if running.exists() {
+                running
+            } else {
+                file.clone()
+            },
+            name: file.into(),
+            arguments,
+            variables: Vec::new(),
+        }
+    }
 }
 
 /// What is known of the guardian.
@@ -60,7 +81,17 @@ pub(crate) struct Guard {
 
 impl Guard {
     /// Nothing is started before [`Guard::ready`]; `stop` ends the watching, not the guardian.
-    pub(crate) fn new(command: GuardCommand, owner: Owner, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        command: GuardCommand,
+        owner: Owner,
+        places: Vec<Place>,
+        stop: CancellationToken,
+    ) -> Self {
+        let mut command = command;
+        let flags = places
+            .iter()
+            .flat_map(|p| ["--place".to_owned(), p.fingerprint()]);
+        command.arguments.extend(flags.map(OsString::from));
         let guard = Self {
             state: Arc::new(watch::Sender::new(State::Absent)),
             needed: Arc::default(),
@@ -160,6 +191,7 @@ impl Guard {
 /// Starts one and waits for READY.
 async fn begin(command: &GuardCommand, owner: &Owner) -> Result<(Child, ChildStdin, ChildStdout)> {
     let mut child = Command::new(&command.program)
+        .arg0(&command.name)
         .args(&command.arguments)
         .args(["--owner", owner.as_str()])
         .args(["--parent", &std::process::id().to_string()])

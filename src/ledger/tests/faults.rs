@@ -10,8 +10,8 @@ use super::role::{Process, guardian_ends, intent, ledger, timing};
 use super::service::{Answer, Service};
 use super::wait_until;
 use crate::ledger::store::Need;
-use crate::ledger::{RowState, Sweeper};
-use crate::model::{Code, Tag};
+use crate::ledger::{RowState, Sweeper, day_of, wall_now};
+use crate::model::{Code, Tag, TargetName};
 
 const BEATEN: Duration = Duration::from_secs(120);
 
@@ -201,6 +201,18 @@ fn damage(folder: &Path) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_with_a_password_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let ledger = ledger(folder.path(), service.address, BEATEN);
+    let mut intent = intent(service.address, 4);
+    intent.place.base = "https://name:word@host/path".to_owned();
+    let error = ledger.intend(intent).await.unwrap_err();
+    assert!(!error.message().contains("word@"));
+    assert_eq!(ledger.rows().await.unwrap(), []);
+}
+
 /// A lost answer, and the process lives on: its own removal settles it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_without_an_answer_is_settled_by_its_own_process() {
@@ -211,8 +223,15 @@ async fn a_create_without_an_answer_is_settled_by_its_own_process() {
     let permit = ledger.intend(intent(service.address, 4)).await.unwrap();
     let answer = Client(service.address).create(&permit.tag).await;
     assert_eq!(answer, Create::NoAnswer);
+    ledger.deleting(&permit.tag).await.unwrap();
     ledger.remove(&permit.tag).await.unwrap();
     assert_eq!(service.all().len(), 1, "it did turn up");
+    let today = day_of(wall_now());
+    let spent = ledger
+        .seconds(&TargetName::new("dev"), today)
+        .await
+        .unwrap();
+    assert!(spent < 60, "{spent} s");
     assert_eq!(service.there(), Vec::<String>::new());
     let sweeper = Sweeper::new(folder.path().to_owned(), Vec::new(), timing()).unwrap();
     let rows = sweeper.rows().await.unwrap();

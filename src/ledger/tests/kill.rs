@@ -7,11 +7,15 @@ use rstest::rstest;
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
-use super::place::Client;
-use super::role::{Process, guardian, guardian_ends, kill, ledger, runs, signal, timing};
+use super::place::{Client, place};
+use super::role::{
+    Process, guardian as last_guardian, guardian_ends, kill, ledger, runs, signal, timing,
+};
 use super::service::{Answer, Service};
 use super::{PATIENCE, wait_until};
-use crate::ledger::{RowState, Sweeper, Timing};
+use crate::ledger::guard::guardian::{self, Duty};
+use crate::ledger::{Owner, RowState, Sweeper, Timing};
+use crate::model::Code;
 
 const BEATEN: Duration = Duration::from_secs(120);
 
@@ -323,17 +327,35 @@ fn a_guardian_without_a_living_owner_never_says_ready() {
     // A guardian that was just being started may have swept already.
     for id in ids {
         let sweeper = world.sweeper(timing());
-        let duty = crate::ledger::guard::guardian::Duty {
-            owner: crate::ledger::Owner::parse(&id).unwrap(),
+        let duty = Duty {
+            owner: Owner::parse(&id).unwrap(),
             parent: 1,
+            places: Vec::new(),
         };
         let mut said = Vec::new();
-        let sweep = crate::ledger::guard::guardian::run(duty, &sweeper, &mut said);
+        let sweep = guardian::run(duty, &sweeper, &mut said);
         let report = Runtime::new().unwrap().block_on(sweep).unwrap();
         assert!(report.is_clean());
         assert_eq!(said, b"");
     }
     world.is_clean();
+}
+
+#[test]
+fn a_guardian_that_cannot_delete_where_its_owner_creates_never_says_ready() {
+    let world = World::new();
+    let runtime = Runtime::new().unwrap();
+    let sweeper = Sweeper::new(world.folder.path().to_owned(), Vec::new(), timing()).unwrap();
+    let lock = sweeper.owners.claim().unwrap();
+    let duty = Duty {
+        owner: lock.owner.clone(),
+        parent: 1,
+        places: vec![place(world.service.address).fingerprint()],
+    };
+    let mut said = Vec::new();
+    let ended = runtime.block_on(guardian::run(duty, &sweeper, &mut said));
+    assert_eq!(ended.unwrap_err().code(), Code::ConfigurationInvalid);
+    assert_eq!(said, b"");
 }
 
 /// Owners live and are killed at random moments, each tenth with its guardian, while the service loses, delays and
@@ -363,10 +385,10 @@ fn random_kills_leave_nothing() {
         world.service.answers(fault(next(5)), fault(next(5)));
         let mut owner = world.owner(BEATEN);
         owner.order("live");
-        let before = guardian(world.folder.path());
+        let before = last_guardian(world.folder.path());
         if round % 10 == 9 {
             wait_until("its guardian begins", || {
-                guardian(world.folder.path()) != before
+                last_guardian(world.folder.path()) != before
             });
             let its = owner.guardian();
             std::thread::sleep(Duration::from_millis(next(60)));
@@ -375,7 +397,7 @@ fn random_kills_leave_nothing() {
         } else {
             std::thread::sleep(Duration::from_millis(next(120)));
         }
-        guardians.extend(guardian(world.folder.path()));
+        guardians.extend(last_guardian(world.folder.path()));
         owner.kill();
     }
     world.service.answers(Answer::Given, Answer::Given);

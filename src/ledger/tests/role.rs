@@ -43,6 +43,7 @@ fn command(role: &str, folder: &Path, service: SocketAddr, silence: Duration) ->
     ];
     GuardCommand {
         program: std::env::current_exe().unwrap(),
+        name: "sparklease-test".into(),
         arguments: arguments.map(Into::into).to_vec(),
         variables: variables.map(|(name, value)| (name.into(), value)).to_vec(),
     }
@@ -228,6 +229,7 @@ fn a_process_of_its_own_plays_its_role() {
             let duty = Duty {
                 owner: Owner::parse(&after("--owner")).unwrap(),
                 parent: after("--parent").parse().unwrap(),
+                places: vec![after("--place")],
             };
             let pid = std::process::id().to_string();
             crate::sys::files::replace_file(&folder.join("guardian.pid"), pid.as_bytes()).unwrap();

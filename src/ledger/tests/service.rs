@@ -37,7 +37,6 @@ pub(super) enum Answer {
 pub(super) struct Session {
     pub id: u64,
     pub name: String,
-    pub made: Instant,
     pub deleted: Option<Instant>,
 }
 
@@ -143,7 +142,6 @@ impl World {
         self.sessions.push(Session {
             id,
             name: name.to_owned(),
-            made: Instant::now(),
             deleted: None,
         });
         id
