@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Access, Loaded, Platform as Kind, create_private_folder};
+use crate::config::{Access, Loaded, Paths, Platform as Kind, create_private_folder};
 use crate::gate::{self, Gate};
 use crate::lease::{LeaseHandle, Limits};
 use crate::ledger::guard::watch::GuardCommand;
@@ -199,6 +199,14 @@ fn open_ledger(loaded: &Loaded) -> Result<Option<Ledger>> {
 pub(crate) fn sweeper(loaded: &Loaded, timing: Timing) -> Result<Sweeper> {
     let folder = ledger::folder(&loaded.paths.data);
     Sweeper::new(folder, remotes(loaded), timing)
+}
+
+/// The ledger for a command that deletes nothing: it works with a configuration that cannot be read, too.
+///
+/// # Errors
+/// `internal` when the system gives no thread.
+pub(crate) fn ledger_of(paths: &Paths) -> Result<Sweeper> {
+    Sweeper::new(ledger::folder(&paths.data), Vec::new(), Timing::default())
 }
 
 /// The installer of these settings.

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Context, words};
 use crate::app;
-use crate::ledger::{Row, RowState, Timing, wall_now};
+use crate::config::Paths;
+use crate::ledger::{Row, RowState, Sweeper, wall_now};
 use crate::model::{Code, Error, Result, Tag};
 use crate::sys::processes::{self, WorkerProcess};
 
@@ -48,8 +49,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
 
 async fn list(context: &Context) -> Result<ExitCode> {
     let workers = processes::workers()?;
-    let loaded = context.load()?;
-    let mut rows = app::sweeper(&loaded, Timing::default())?.rows().await?;
+    let mut rows = ledger(context)?.rows().await?;
     rows.retain(|row| row.state != RowState::Gone);
     let output = &context.output;
     if output.is_json() {
@@ -76,6 +76,11 @@ async fn list(context: &Context) -> Result<ExitCode> {
         )?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn ledger(context: &Context) -> Result<Sweeper> {
+    let paths = Paths::of(&context.environment, context.flags.config())?;
+    app::ledger_of(&paths)
 }
 
 fn local(worker: WorkerProcess) -> Vec<String> {
@@ -149,9 +154,7 @@ async fn forget(args: Forget, context: &Context) -> Result<ExitCode> {
             args.tag
         )));
     }
-    let loaded = context.load()?;
-    let sweeper = app::sweeper(&loaded, Timing::default())?;
-    let row = sweeper.forget(&Tag::new(args.tag)).await?;
+    let row = ledger(context)?.forget(&Tag::new(args.tag)).await?;
     let output = &context.output;
     if output.is_json() {
         output.json(&json!({ "forgotten": row.tag, "target": row.target, "id": row.remote_id }))?;

@@ -331,6 +331,13 @@ impl Ledger {
     }
 }
 
+impl Drop for Inner {
+    /// Without it, what watches over the guardian would start another one for ever.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 /// `https://name:password@host/…`: a secret that would be kept.
 fn has_user_part(base: &str) -> bool {
     let authority = base.split_once("://").map_or(base, |(_, rest)| rest);
