@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 11] = [
 const KEPT_IN: [(&str, &[&str]); 4] = [
     ("rmcp", &["mcp"]),
     ("figment", &["config"]),
-    ("rusqlite", &["ledger"]),
+    ("rusqlite", &["ledger", "platform"]),
     ("tonic", &["spark_connect"]),
 ];
 

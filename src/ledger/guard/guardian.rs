@@ -65,15 +65,15 @@ pub(crate) async fn run(
     let parent = Parent::with_id(duty.parent);
     machine::detach();
     ignore_signals()?;
-    // Opened now, since it may not be possible any more when it counts. Names do without.
-    if let Err(error) = sweeper.store.open().await {
-        warn!(%error, "a guardian begins without a ledger");
-    }
     let (owners, owner) = (sweeper.owners.clone(), duty.owner.clone());
     let lock = match blocking(move || owners.watch(&owner)).await? {
         Watched::Swept => return Ok(Report::default()),
         Watched::Dead(lock) => lock,
         Watched::Held(file) => {
+            // Opened now, since it may not be possible any more when it counts. Names do without.
+            if let Err(error) = sweeper.store.open().await {
+                warn!(%error, "a guardian begins without a ledger");
+            }
             let dead = death_of(&duty.owner, file)?;
             // An owner that dies now reads no line: the lock says so anyway.
             let _ = writeln!(line, "{}", ready_line(&duty.owner)).and_then(|()| line.flush());
