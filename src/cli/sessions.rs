@@ -49,9 +49,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
 
 async fn list(context: &Context) -> Result<ExitCode> {
     let workers = processes::workers()?;
-    let mut rows = ledger(context)?.rows().await?;
+    let ledger = ledger(context)?;
+    let mut rows = ledger.rows().await?;
     rows.retain(|row| row.state != RowState::Gone);
     let output = &context.output;
+    if let Some(warning) = ledger.warning() {
+        output.warning(&warning)?;
+    }
     if output.is_json() {
         let remote: Vec<Value> = rows.iter().map(remote_json).collect();
         output.json(&json!({ "sessions": workers, "remote": remote }))?;

@@ -40,6 +40,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
         report.extend(strays.fates);
         report
     };
+    if let Some(warning) = sweeper.warning() {
+        context.output.warning(&warning)?;
+    }
     print(&report, args.dry_run, context)?;
     Ok(if args.dry_run || report.is_clean() {
         ExitCode::SUCCESS
@@ -65,10 +68,10 @@ fn print(report: &Report, dry_run: bool, context: &Context) -> Result<()> {
         output.table(&["tag", "target", "outcome", "last error"], &rows)?;
     }
     output.text(&match (dry_run, left) {
-        (true, _) => format!("{left} sessions of dead servers"),
-        (false, 0) => format!("{} sessions deleted, 0 left", report.gone()),
+        (true, _) => format!("would be deleted: {left}"),
+        (false, 0) => format!("deleted: {}, left: 0", report.gone()),
         (false, _) => format!(
-            "{} sessions deleted, {left} left, {} of them stuck",
+            "deleted: {}, left: {left} (stuck: {})",
             report.gone(),
             report.stuck()
         ),

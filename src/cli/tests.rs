@@ -256,8 +256,8 @@ fn every_shell_has_completions() {
 fn without_remote_sessions_a_sweep_has_nothing_to_do_and_makes_nothing() {
     let home = tempfile::tempdir().unwrap();
     for (arguments, said) in [
-        (&["sweep"][..], "0 sessions deleted, 0 left\n"),
-        (&["sweep", "--dry-run"], "0 sessions of dead servers\n"),
+        (&["sweep"][..], "deleted: 0, left: 0\n"),
+        (&["sweep", "--dry-run"], "would be deleted: 0\n"),
     ] {
         let (code, stdout, stderr) = sparklease(home.path(), false, arguments);
         assert_eq!(

@@ -427,6 +427,16 @@ impl Sweeper {
         self.store.rows().await
     }
 
+    /// What a person should know of the file after a command has used it.
+    pub(crate) fn warning(&self) -> Option<String> {
+        self.store.take_replaced().then(|| {
+            format!(
+                "the ledger was damaged; the file is kept in {} beside the new one. Run `sparklease sweep`, which looks for sessions by their names too.",
+                self.store.folder().display()
+            )
+        })
+    }
+
     /// Gives a row up that can never be deleted, by a person's word. One that its living owner uses is refused.
     ///
     /// # Errors

@@ -89,7 +89,7 @@ impl Store {
         &self.folder
     }
 
-    /// Whether a damaged file was put aside since the last call: rows of other processes are missing then, and
+    /// Whether a damaged file was put aside, by whomever, since the last call: rows of other processes are missing then, and
     /// sessions have to be looked for by their names.
     pub(crate) fn take_replaced(&self) -> bool {
         self.replaced.swap(false, Ordering::Relaxed)

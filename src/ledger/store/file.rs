@@ -134,8 +134,8 @@ impl Db {
             };
             match result {
                 Ok(value) if need == Need::Read || last || self.is_current() => return Ok(value),
-                // Put aside by another process while we wrote.
-                Ok(_) => self.open = None,
+                // Put aside by another process while we wrote: again, into the new one.
+                Ok(_) => {}
                 Err(fault) if fault.is_damage() && !last => self.put_aside()?,
                 Err(fault) => return Err(self.error(fault)),
             }
@@ -157,6 +157,10 @@ impl Db {
         let usable = self.is_current()
             && (need == Need::Read || self.open.as_ref().is_some_and(|open| open.writable));
         if !usable {
+            if self.open.is_some() && !self.is_current() {
+                // Put aside by another process: rows of the dead are missing for us, too.
+                self.replaced.store(true, Ordering::Relaxed);
+            }
             self.open = None;
             let open = match self.open_to_write() {
                 Ok(open) => open,
@@ -304,6 +308,7 @@ impl Db {
         let path = self.path();
         if ours.is_some_and(|ours| identity(&path).is_ok_and(|now| now != ours)) {
             // Another process was faster, and this is its new file.
+            self.replaced.store(true, Ordering::Relaxed);
             return Ok(());
         }
         let ending = format!(".damaged-{}", wall_now().as_millis());

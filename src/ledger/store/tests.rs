@@ -315,5 +315,6 @@ async fn another_process_s_new_file_gets_our_rows() {
     store.intend(row("b"), caps(4)).await.unwrap();
     let file = folder.path().join("ledger.db");
     assert!(has_row(&file, "a") && has_row(&file, "b"));
+    assert!(store.take_replaced(), "rows of the dead are missing");
     assert!(!store.take_replaced());
 }
