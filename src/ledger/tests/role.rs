@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
+
 use super::place::{Client, Create, place};
 use super::service::Service;
 use super::{PATIENCE, wait_until};
@@ -34,7 +36,15 @@ pub(super) fn timing() -> Timing {
 }
 
 fn command(role: &str, folder: &Path, service: SocketAddr, silence: Duration) -> GuardCommand {
-    let arguments = [MYSELF, "--exact", "--nocapture", "--test-threads=1", "--"];
+    // The folder is not read from there: it shows in the process table whose a process is.
+    let arguments = [
+        MYSELF,
+        "--exact",
+        "--nocapture",
+        "--test-threads=1",
+        "--",
+        &folder.to_string_lossy(),
+    ];
     let variables = [
         (ROLE, role.into()),
         (FOLDER, folder.as_os_str().to_owned()),
@@ -182,9 +192,7 @@ pub(super) fn signal(pid: u32, signal: rustix::process::Signal) {
     let _ = rustix::process::kill_process(pid, signal);
 }
 
-/// Whether a process has not ended; one that only waits for its parent has.
-pub(super) fn runs(pid: u32) -> bool {
-    use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
+fn status(pid: u32) -> Option<ProcessStatus> {
     let pid = Pid::from_u32(pid);
     let mut system = System::new().unwrap();
     system.refresh_processes_specifics(
@@ -192,16 +200,45 @@ pub(super) fn runs(pid: u32) -> bool {
         true,
         ProcessRefreshKind::nothing(),
     );
-    system
-        .process(pid)
-        .is_some_and(|p| !matches!(p.status(), ProcessStatus::Zombie | ProcessStatus::Dead))
+    system.process(pid).map(|process| process.status())
 }
 
-/// Waits until the guardian of a folder has done its work.
+fn has_ended(status: ProcessStatus) -> bool {
+    matches!(status, ProcessStatus::Zombie | ProcessStatus::Dead)
+}
+
+/// Whether a process has not ended; one that only waits for its parent has.
+pub(super) fn runs(pid: u32) -> bool {
+    status(pid).is_some_and(|status| !has_ended(status))
+}
+
+/// Stops a process, and waits until all of it stands still.
+pub(super) fn stop(pid: u32) {
+    signal(pid, rustix::process::Signal::STOP);
+    wait_until("the process stands still", || {
+        status(pid) == Some(ProcessStatus::Stop)
+    });
+}
+
+/// Processes of a folder that have not ended: owners, guardians, and those that are just being started.
+fn processes_of(folder: &Path) -> usize {
+    let mut system = System::new().unwrap();
+    system.refresh_processes_specifics(
+        ProcessesToUpdate::All,
+        true,
+        ProcessRefreshKind::nothing()
+            .with_cmd(UpdateKind::Always)
+            .without_tasks(),
+    );
+    let processes = system.processes().values();
+    processes
+        .filter(|p| !has_ended(p.status()) && p.cmd().iter().any(|word| word == folder.as_os_str()))
+        .count()
+}
+
+/// Waits until the guardians of a folder have done their work; its owners have ended before.
 pub(super) fn guardian_ends(folder: &Path) {
-    if let Some(pid) = guardian(folder) {
-        wait_until("the guardian ends", || !runs(pid));
-    }
+    wait_until("the guardians end", || processes_of(folder) == 0);
 }
 
 #[test]
