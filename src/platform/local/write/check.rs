@@ -157,7 +157,20 @@ impl Problems {
     /// All of it as one error.
     pub(super) fn error_of(self) -> Error {
         let code = self.code.unwrap_or(Code::InvalidArgument);
-        let mut hint = self.hints.join(" ");
+        // Each of them says that nothing was written; together they say it once.
+        let last = self.hints.len().saturating_sub(1);
+        let hints: Vec<String> = self
+            .hints
+            .iter()
+            .enumerate()
+            .map(
+                |(at, hint)| match hint.strip_suffix("; nothing was written.") {
+                    Some(rest) if at < last => format!("{rest}."),
+                    _ => hint.clone(),
+                },
+            )
+            .collect();
+        let mut hint = hints.join(" ");
         if hint.is_empty() {
             hint = "Correct this and call write_table again; nothing was written.".to_owned();
         }
