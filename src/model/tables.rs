@@ -139,6 +139,24 @@ pub struct TableInfo {
     pub location: Option<String>,
 }
 
+impl TableInfo {
+    /// A table of which nothing else is known yet.
+    pub fn named(name: TableName, kind: TableKind) -> Self {
+        Self {
+            name,
+            kind,
+            format: None,
+            comment: None,
+            columns: None,
+            rows: None,
+            bytes: None,
+            partitions: None,
+            version: None,
+            location: None,
+        }
+    }
+}
+
 /// How much a list tells of each table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TableDetail {

@@ -331,18 +331,7 @@ mod tests {
     }
 
     fn view(database: &str, table: &str) -> TableInfo {
-        TableInfo {
-            name: TableName::new(database, table),
-            kind: TableKind::TempView,
-            format: None,
-            comment: None,
-            columns: None,
-            rows: None,
-            bytes: None,
-            partitions: None,
-            version: None,
-            location: None,
-        }
+        TableInfo::named(TableName::new(database, table), TableKind::TempView)
     }
 
     #[test]

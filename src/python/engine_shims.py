@@ -8,9 +8,7 @@ needs: no other platform loads this file.
 `install()` patches pyspark's Spark Connect classes once, after they are imported and before the first cell.
 """
 
-import functools
 import re
-from collections.abc import Callable
 from typing import Any, NoReturn, Optional
 
 import sparklease_engine_paths as paths
@@ -89,18 +87,6 @@ def _start(sql: str) -> int:
 # ---- patches -----------------------------------------------------------------------------------------------
 
 
-def _around(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    original = getattr(owner, name)
-    setattr(owner, name, functools.wraps(original)(make(original)))
-
-
-def _refuse(owner: Any, name: str, reason: str) -> None:
-    def refused(*_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError(reason)
-
-    _around(owner, name, lambda _: refused)
-
-
 def install() -> None:
     """Patches the client classes of this process."""
     from pyspark.sql.connect.client.core import SparkConnectClient
@@ -110,26 +96,26 @@ def install() -> None:
     from pyspark.sql.connect.streaming.readwriter import DataStreamWriter
     from pyspark.sql.session import SparkSession as AnySparkSession
 
-    _around(SparkSession, "sql", _sql)
-    _around(SparkConnectClient, "_handle_error", _error)
-    _around(DataFrameReader, "load", _load)
-    _around(DataFrameReader, "table", _table)
-    _around(SQLExpression, "__init__", _expression)
-    _around(SparkSession, "stop", _stop)
+    tables.around(SparkSession, "sql", _sql)
+    tables.around(SparkConnectClient, "_handle_error", _error)
+    tables.around(DataFrameReader, "load", _load)
+    tables.around(DataFrameReader, "table", _table)
+    tables.around(SQLExpression, "__init__", _expression)
+    tables.around(SparkSession, "stop", _stop)
     # Scripts name a master out of habit; here there is exactly one engine, and pyspark would refuse both
     # together.
-    _around(AnySparkSession.Builder, "master", lambda _: lambda builder, master: builder)
+    tables.around(AnySparkSession.Builder, "master", lambda _: lambda builder, master: builder)
 
     streaming = (
         "structured streaming is not supported by the local engine (Sail): read and write in batches instead"
     )
     for name in ("start", "toTable"):
-        _refuse(DataStreamWriter, name, streaming)
+        tables.refuse(DataStreamWriter, name, streaming)
     artifacts = (
         "the local engine (Sail) takes no artifacts: it shares this process, its imports and local files"
     )
     for name in ("addArtifact", "addArtifacts", "copyFromLocalToFs"):
-        _refuse(SparkSession, name, artifacts)
+        tables.refuse(SparkSession, name, artifacts)
 
 
 def _sql(original: Any) -> Any:

@@ -270,16 +270,19 @@ def _create_table(original: Any) -> Any:
 # ---- patches -----------------------------------------------------------------------------------------------
 
 
-def _around(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+def around(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Puts what `make` makes of a method in its place."""
     original = getattr(owner, name)
     setattr(owner, name, functools.wraps(original)(make(original)))
 
 
-def _refuse(owner: Any, name: str, reason: str) -> None:
+def refuse(owner: Any, name: str, reason: str) -> None:
+    """Lets a method raise `reason` and nothing else."""
+
     def refused(*_: Any, **__: Any) -> NoReturn:
         raise NotImplementedError(reason)
 
-    _around(owner, name, lambda _: refused)
+    around(owner, name, lambda _: refused)
 
 
 def install(ask: Ask) -> None:
@@ -289,24 +292,24 @@ def install(ask: Ask) -> None:
     from pyspark.sql.connect.readwriter import DataFrameWriter, DataFrameWriterV2
 
     _ask = ask
-    _around(DataFrameWriter, "saveAsTable", _save_as_table)
-    _around(DataFrameWriterV2, "create", _v2("error"))
-    _around(DataFrameWriterV2, "replace", _v2("replace"))
-    _around(DataFrameWriterV2, "createOrReplace", _v2("create_or_replace"))
-    _around(Catalog, "createTable", _create_table)
+    around(DataFrameWriter, "saveAsTable", _save_as_table)
+    around(DataFrameWriterV2, "create", _v2("error"))
+    around(DataFrameWriterV2, "replace", _v2("replace"))
+    around(DataFrameWriterV2, "createOrReplace", _v2("create_or_replace"))
+    around(Catalog, "createTable", _create_table)
     part = (
         "is not supported by the local engine (Sail): delete the rows by "
         'spark.sql("DELETE FROM t WHERE …"), then writeTo(t).append()'
     )
-    _refuse(DataFrameWriterV2, "overwrite", f"writeTo(t).overwrite(condition) {part}")
-    _refuse(DataFrameWriterV2, "overwritePartitions", f"writeTo(t).overwritePartitions() {part}")
+    refuse(DataFrameWriterV2, "overwrite", f"writeTo(t).overwrite(condition) {part}")
+    refuse(DataFrameWriterV2, "overwritePartitions", f"writeTo(t).overwritePartitions() {part}")
     for name in ("cacheTable", "uncacheTable", "clearCache", "isCached", "refreshTable", "refreshByPath"):
-        _refuse(
+        refuse(
             Catalog,
             name,
             f"catalog.{name} is not supported by the local engine (Sail), which caches no tables",
         )
-    _refuse(
+    refuse(
         Catalog,
         "recoverPartitions",
         "catalog.recoverPartitions is not supported by the local engine (Sail): a Delta table needs none",

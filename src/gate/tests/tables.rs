@@ -6,16 +6,8 @@ use super::*;
 
 fn table(database: &str, name: &str) -> TableInfo {
     TableInfo {
-        name: TableName::new(database, name),
-        kind: TableKind::External,
         format: Some("delta".to_owned()),
-        comment: None,
-        columns: None,
-        rows: None,
-        bytes: None,
-        partitions: None,
-        version: None,
-        location: None,
+        ..TableInfo::named(TableName::new(database, name), TableKind::External)
     }
 }
 

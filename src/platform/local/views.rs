@@ -58,18 +58,10 @@ async fn all(spark: &Client, columns: bool) -> Result<Vec<TableInfo>> {
                 .filter(|_| temporary.as_bool() == Some(true))?;
             let global = namespace.as_array().is_some_and(|parts| !parts.is_empty());
             let database = if global { GLOBAL_TEMP } else { "" };
-            Some(TableInfo {
-                name: TableName::new(database, name),
-                kind: TableKind::TempView,
-                format: None,
-                comment: None,
-                columns: None,
-                rows: None,
-                bytes: None,
-                partitions: None,
-                version: None,
-                location: None,
-            })
+            Some(TableInfo::named(
+                TableName::new(database, name),
+                TableKind::TempView,
+            ))
         })
         .collect();
     if !columns {
