@@ -1,4 +1,6 @@
-//! Wiring: config → platforms → lease → service → gate; and the order of shutdown.
+//! Wiring: config → platforms → ledger → lease → service → gate; and the order of shutdown.
+
+pub(crate) mod remotes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use crate::config::{Access, Loaded, Platform as Kind, create_private_folder};
 use crate::gate::{self, Gate};
 use crate::lease::{LeaseHandle, Limits};
+use crate::ledger::{Ledger, Recorded};
 use crate::mcp::{Defaults, Server};
 use crate::model::{Error, OwnerId, Result, SecretRegistry};
 use crate::platform::Platform;
@@ -24,6 +27,8 @@ pub(crate) struct App {
     service: Service,
     gate: Gate,
     defaults: Defaults,
+    /// What keeps account of remote sessions; absent where all sessions die with this process.
+    ledger: Option<Ledger>,
     /// Removed last: sessions' folders and spilled results are in it.
     scratch: Arc<Scratch>,
 }
@@ -51,6 +56,8 @@ impl App {
         let working = std::env::current_dir().unwrap_or_default();
         let mut platforms: BTreeMap<_, (Arc<dyn Platform>, Limits)> = BTreeMap::new();
         let mut targets = BTreeMap::new();
+        let livys = remotes::livys(loaded, secrets);
+        let ledger = remotes::ledger(loaded, &livys)?;
         for (name, target) in &settings.targets {
             let platform: Arc<dyn Platform> = match target.platform {
                 Kind::Local => Arc::new(Local::new(
@@ -65,6 +72,13 @@ impl App {
                     },
                     settings.engine.spare,
                 )),
+                Kind::Livy => {
+                    let (Some(livy), Some(ledger)) = (livys.get(name), &ledger) else {
+                        return Err(Error::internal("a target has no ledger"));
+                    };
+                    let terms = remotes::terms(name, &target.limits);
+                    Arc::new(Recorded::new(livy.clone(), ledger.clone(), terms))
+                }
             };
             let limits = &target.limits;
             platforms.insert(
@@ -93,10 +107,13 @@ impl App {
                 },
             );
         }
+        if let Some(ledger) = &ledger {
+            ledger.watch_over();
+        }
         let service = Service::new(Parts {
             targets,
             default_target: settings.default_target.clone(),
-            lease: LeaseHandle::start(platforms),
+            lease: LeaseHandle::start(platforms, ledger.clone()),
             keep: settings.server.keep,
             folder: scratch.path().to_owned(),
             working,
@@ -118,6 +135,7 @@ impl App {
                 wait_s: settings.server.wait.as_secs(),
                 rows: settings.server.rows,
             },
+            ledger,
             scratch,
         })
     }
@@ -145,6 +163,10 @@ impl App {
     /// Refuses leases, cancels statements, closes sessions, ends workers; within about a second.
     pub(crate) async fn shutdown(self) {
         self.service.shutdown(SHUTDOWN_FOR).await;
+        if let Some(ledger) = &self.ledger {
+            // What is left is the guardian's work from here on.
+            let _ = tokio::time::timeout(SHUTDOWN_FOR, ledger.stop()).await;
+        }
         // Tasks that end after us may hold it too: it is removed here, not when the last of them lets go.
         let scratch = self.scratch.clone();
         let removed = tokio::task::spawn_blocking(move || scratch.remove());

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top. A room may import from itself and from lower floors, never from its neighbours.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
     &["cli"],
     &["app"],
     &["mcp"],
     &["gate", "service"],
     &["lease"],
+    &["ledger"],
     &["platform"],
     &["spark_connect", "python", "sql"],
     &["config"],
@@ -18,14 +19,16 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Crates that only these rooms may name.
-const KEPT_IN: [(&str, &[&str]); 3] = [
+const KEPT_IN: [(&str, &[&str]); 5] = [
     ("rmcp", &["mcp"]),
     ("figment", &["config"]),
+    ("reqwest", &["platform"]),
+    ("rusqlite", &["ledger", "platform"]),
     ("tonic", &["spark_connect"]),
 ];
 
 /// Rooms that know no platform: what differs is data in `Capability`.
-const KNOW_NO_PLATFORM: [&str; 4] = ["gate", "lease", "service", "sql"];
+const KNOW_NO_PLATFORM: [&str; 5] = ["gate", "lease", "ledger", "service", "sql"];
 
 /// How a platform would show itself in code. `local_files` is a capability, and variables may be local.
 const PLATFORM_NAMES: [&str; 7] = [

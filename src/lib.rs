@@ -3,7 +3,7 @@
 //! The map (imports point down only; `arrows` keeps them):
 //!
 //! ```text
-//! cli, app → mcp → gate, service → lease → platform → spark_connect, python, sql → config → sys → model
+//! cli, app → mcp → gate, service → lease → ledger → platform → spark_connect, python, sql → config → sys → model
 //! ```
 //!
 //! `gate` is the one exit: what a client, a terminal or a log sees is built there. `sql` and `lease::core` are pure.
@@ -17,6 +17,7 @@ mod arrows;
 mod config;
 mod gate;
 mod lease;
+mod ledger;
 pub mod mcp;
 pub mod model;
 mod platform;

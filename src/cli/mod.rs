@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod doctor;
 mod engine;
+mod guard;
 mod install;
 mod logging;
 mod mcp;
@@ -17,6 +18,7 @@ mod sessions;
 mod shot;
 mod source;
 mod sql;
+mod sweep;
 mod tables;
 mod tour;
 mod words;
@@ -88,6 +90,11 @@ enum Command {
     Tables(tables::Args),
     /// List the sessions that are open now, of every sparklease of this user.
     Sessions(sessions::Args),
+    /// Delete the sessions that dead servers left on remote targets.
+    Sweep(sweep::Args),
+    /// Wait for a server's death, then delete its sessions; started by the server itself.
+    #[command(hide = true)]
+    Guard(guard::Args),
     /// Check the engine, the configuration and each target, and say what to do.
     Doctor(doctor::Args),
     /// Show the effective settings and where each came from.
@@ -215,7 +222,9 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Write(args) => write::run(args, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Tables(args) => tables::run(args, context).await,
-        Command::Sessions(args) => sessions::run(args, context),
+        Command::Sessions(args) => sessions::run(args, context).await,
+        Command::Sweep(args) => sweep::run(args, context).await,
+        Command::Guard(args) => guard::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Config(args) => config::run(args, context),
         Command::Engine(args) => engine::run(args, context).await,

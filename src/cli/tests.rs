@@ -61,6 +61,7 @@ fn without_a_command_a_terminal_gets_help() {
       run          Run a Python file, or stdin, with `spark` ready
       tables       List the tables of a target's catalogue
       sessions     List the sessions that are open now, of every sparklease of this user
+      sweep        Delete the sessions that dead servers left on remote targets
       doctor       Check the engine, the configuration and each target, and say what to do
       config       Show the effective settings and where each came from
       engine       Install, inspect or remove the local engine
@@ -185,6 +186,8 @@ fn config_show_names_each_origin() {
     targets.local.limits.statement	30m	default
     targets.local.limits.rows	10000	default
     targets.local.limits.bytes	32MiB	default
+    targets.local.limits.opening	2	default
+    targets.local.limits.budget	1day	default
     "#);
     let (_, stdout, _) = sparklease(home.path(), true, &[&arguments[..], &["--json"]].concat());
     let rows: Vec<serde_json::Value> = serde_json::from_str(&stdout).unwrap();
@@ -251,4 +254,44 @@ fn every_shell_has_completions() {
         assert_eq!(code, ExitCode::SUCCESS);
         assert!(stdout.contains("sparklease"), "{shell}");
     }
+}
+
+#[test]
+fn without_remote_sessions_a_sweep_has_nothing_to_do_and_makes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    for (arguments, said) in [
+        (&["sweep"][..], "deleted: 0, left: 0\n"),
+        (&["sweep", "--dry-run"], "would be deleted: 0\n"),
+    ] {
+        let (code, stdout, stderr) = sparklease(home.path(), false, arguments);
+        assert_eq!(
+            (code, stdout.as_str(), stderr.as_str()),
+            (ExitCode::SUCCESS, said, "")
+        );
+    }
+    let (_, json, _) = sparklease(home.path(), false, &["sweep", "--json"]);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&json).unwrap(),
+        serde_json::json!({"dry_run": false, "gone": 0, "left": 0, "stuck": 0, "sessions": []})
+    );
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_session_is_forgotten_only_by_a_person_s_word() {
+    let home = tempfile::tempdir().unwrap();
+    let tag = "sl1-aaaaaa-aaaaaaaa-aaaaaaaaaa-htjz4";
+    let mut forget = vec!["sessions", "forget", tag];
+    let (code, stdout, stderr) = sparklease(home.path(), false, &forget);
+    assert_eq!((code, stdout.as_str()), (ExitCode::from(1), ""));
+    assert!(stderr.contains("confirmation_required"), "{stderr}");
+    let next = format!("`sparklease sessions forget {tag} --i-checked`");
+    assert!(stderr.contains(&next), "{stderr}");
+    forget.push("--i-checked");
+    let (code, _, stderr) = sparklease(home.path(), false, &forget);
+    assert_eq!(code, ExitCode::from(1));
+    assert!(
+        stderr.contains("the ledger has no open session"),
+        "{stderr}"
+    );
 }

@@ -247,7 +247,7 @@ impl Layer {
                         && section == "targets"
                         && last == "platform"
                     {
-                        text += ", the only platform of this version";
+                        text += ", the platforms of this version";
                         unsupported.insert(target.clone());
                     }
                     found.push(self.problem(key, text));

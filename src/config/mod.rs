@@ -7,6 +7,7 @@
 mod load;
 mod paths;
 mod schema;
+mod secret;
 pub(crate) mod secrets;
 mod settings;
 mod show;
@@ -15,5 +16,5 @@ mod units;
 pub(crate) use load::{Flags, Loaded, load};
 pub(crate) use paths::{Environment, Paths, create_private_folder};
 pub(crate) use schema::schema;
-pub(crate) use settings::{Access, LOCAL, LogFormat, Platform, Settings};
+pub(crate) use settings::{Access, Auth, LOCAL, Limits, LogFormat, Platform, Settings, Target};
 pub(crate) use show::rows;

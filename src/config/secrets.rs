@@ -55,6 +55,11 @@ pub(crate) fn register_environment<'a>(
     }
 }
 
+/// Whether a value is secret by its name or by its look.
+pub(crate) fn is_secret(name: &str, value: &str) -> bool {
+    says_secret(name) || looks_secret(value)
+}
+
 /// Whether a name says that its value is secret: `MY_API_KEY`, `clientSecret`, `PGPASSWORD`.
 fn says_secret(name: &str) -> bool {
     let words = words(name);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{ByteSize, Count, Folders, Size, Span, Switch};
+use super::secret::Secret;
+use super::units::{ByteSize, Count, Folders, MaybeSpan, Size, Span, Switch};
 use crate::model::TargetName;
 
 const KIB: u64 = 1 << 10;
@@ -26,6 +27,9 @@ pub(super) const PATHS: [&[&str]; 3] = [
     &["engine", "wheels"],
     &["engine", "python"],
 ];
+
+/// The same within a target.
+pub(super) const TARGET_PATHS: [&str; 2] = ["secret_file", "ca_file"];
 
 /// The settings of sparklease, one TOML file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,12 +113,93 @@ pub(crate) struct Engine {
 pub(crate) struct Target {
     /// The kind of place.
     pub platform: Platform,
-    /// What tools may do there.
-    #[serde(default)]
-    pub access: Access,
+    /// What tools may do there. On `local` everything, unless it says otherwise; any other platform must say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// How much may run there, and for how long.
     #[serde(default)]
     pub limits: Limits,
+    /// `livy`: the kind of server. By default `apache`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
+    /// `livy`: the address below which `/sessions` is, like `https://livy.example.com:8998`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// `livy`: how we sign in. By default `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// The user of `auth = "basic"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The password of `basic`, the token of `bearer`. Better as a variable (`SPARKLEASE__TARGETS__NAME__SECRET`) than
+    /// in a file that is shared; never shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Secret>,
+    /// A file that holds the password or the token; it is read again when the server refuses what was in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+    /// `livy`: headers of every request, for a gateway: `{ X-Tenant = "a" }`. Their values are never shown.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Secret>,
+    /// `livy`: a PEM file of certificates to trust besides the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// `livy`: whose rights the sessions have, where the server lets us act for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_user: Option<String>,
+    /// `livy`: Spark's settings of each session, as texts. The server shows them to all its users: no secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conf: BTreeMap<String, String>,
+    /// `livy`: the server ends a session by itself after so long without a word from us, also while it starts. By default
+    /// `2m`; less than that may end sessions when the network stutters.
+    #[serde(
+        default,
+        with = "MaybeSpan::<10, HOUR>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub heartbeat: Option<Duration>,
+}
+
+impl Target {
+    /// One on this machine, with the defaults.
+    fn local() -> Self {
+        Self {
+            platform: Platform::Local,
+            access: Some(Access::ReadWrite),
+            limits: Limits::default(),
+            dialect: None,
+            url: None,
+            auth: None,
+            user: None,
+            secret: None,
+            secret_file: None,
+            headers: BTreeMap::new(),
+            ca_file: None,
+            proxy_user: None,
+            conf: BTreeMap::new(),
+            heartbeat: None,
+        }
+    }
+
+    /// The keys that are set and that `local` does not have.
+    pub(super) fn remote_keys(&self) -> Vec<&'static str> {
+        [
+            ("dialect", self.dialect.is_some()),
+            ("url", self.url.is_some()),
+            ("auth", self.auth.is_some()),
+            ("user", self.user.is_some()),
+            ("secret", self.secret.is_some()),
+            ("secret_file", self.secret_file.is_some()),
+            ("headers", !self.headers.is_empty()),
+            ("ca_file", self.ca_file.is_some()),
+            ("proxy_user", self.proxy_user.is_some()),
+            ("conf", !self.conf.is_empty()),
+            ("heartbeat", self.heartbeat.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(key, set)| set.then_some(key))
+        .collect()
+    }
 }
 
 /// The kinds of places. Only those that are built are here, so that another one is an error that lists these.
@@ -123,6 +208,30 @@ pub(crate) struct Target {
 pub(crate) enum Platform {
     /// The local engine; no account.
     Local,
+    /// Apache Livy: sessions on a cluster, which cost money there.
+    Livy,
+}
+
+/// The kinds of Livy servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Dialect {
+    /// Apache Livy 0.7 and later.
+    #[default]
+    Apache,
+}
+
+/// How we sign in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Auth {
+    /// Not at all, or by `headers`.
+    #[default]
+    None,
+    /// With `user` and a password.
+    Basic,
+    /// With a token.
+    Bearer,
 }
 
 /// What tools may do.
@@ -180,6 +289,13 @@ pub(crate) struct Limits {
     /// Size of a result that is kept for paging.
     #[serde(with = "Size::<{ 64 * KIB }, { 64 * MIB }>")]
     pub bytes: ByteSize,
+    /// Where sessions cost money: those that are being opened at once. More make many servers fail.
+    #[serde(with = "Count::<1, 16>")]
+    pub opening: usize,
+    /// Where sessions cost money: the time that they may be open on one day (UTC), all together, of all processes of
+    /// this user. Beyond it none is opened; those that are open stay.
+    #[serde(with = "Span::<MINUTE, { 64 * DAY }>")]
+    pub budget: Duration,
 }
 
 impl Settings {
@@ -188,7 +304,10 @@ impl Settings {
     pub(crate) fn access(&self, target: &TargetName) -> Access {
         self.targets
             .get(target)
-            .map_or(Access::ReadOnly, |target| target.access)
+            .map_or(Access::ReadOnly, |target| match target.platform {
+                Platform::Local => target.access.unwrap_or_default(),
+                Platform::Livy => target.access.unwrap_or(Access::ReadOnly),
+            })
             .min(self.server.access)
     }
 }
@@ -196,17 +315,12 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Self {
         let local = TargetName::new(LOCAL);
-        let target = Target {
-            platform: Platform::Local,
-            access: Access::ReadWrite,
-            limits: Limits::default(),
-        };
         Self {
             default_target: local.clone(),
             server: Server::default(),
             files: Files::default(),
             engine: Engine::default(),
-            targets: BTreeMap::from([(local, target)]),
+            targets: BTreeMap::from([(local, Target::local())]),
         }
     }
 }
@@ -250,6 +364,8 @@ impl Default for Limits {
             statement: Duration::from_secs(30 * MINUTE),
             rows: 10_000,
             bytes: ByteSize::new(32 * MIB),
+            opening: 2,
+            budget: Duration::from_secs(DAY),
         }
     }
 }

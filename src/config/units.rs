@@ -220,6 +220,39 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Size<MIN, MAX> {
     }
 }
 
+/// A [`Span`] that need not be there.
+pub(crate) struct MaybeSpan<const MIN: u64, const MAX: u64>;
+
+impl<const MIN: u64, const MAX: u64> MaybeSpan<MIN, MAX> {
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => Span::<MIN, MAX>::serialize(value, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Span::<MIN, MAX>::deserialize(from).map(Some)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> JsonSchema for MaybeSpan<MIN, MAX> {
+    fn schema_name() -> Cow<'static, str> {
+        Span::<MIN, MAX>::schema_name()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Span::<MIN, MAX>::json_schema(generator)
+    }
+}
+
 /// A whole number from `MIN` to `MAX`.
 pub(crate) struct Count<const MIN: u64, const MAX: u64>;
 

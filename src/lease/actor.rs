@@ -14,12 +14,15 @@ use uuid::Uuid;
 use super::Targets;
 use super::core::{Effect, Event, Moment, State, WaiterId};
 use super::lease::Offer;
+use crate::ledger::Ledger;
 use crate::model::{Error, OwnerId, Result, SessionId, SessionInfo, SessionName, Tag, TargetName};
 use crate::platform::{Platform, RemoteSession, Reporter};
 
 /// How often things that fall due by the wall clock are looked for while there are sessions: the timer stands still
 /// while the machine sleeps. Half a minute is little against every limit, and no load.
 const PULSE: Duration = Duration::from_secs(30);
+/// The same where a guardian listens for our beat: it kills us when 12 of these are missing.
+const BEAT: Duration = Duration::from_secs(10);
 
 /// What the handle and the leases say to the actor.
 pub(super) enum Message {
@@ -59,6 +62,7 @@ pub(super) enum Reply {
 /// Outside a tokio runtime.
 pub(super) fn spawn(
     targets: Targets,
+    ledger: Option<Ledger>,
     start: Instant,
     back: mpsc::WeakUnboundedSender<Message>,
     inbox: mpsc::UnboundedReceiver<Message>,
@@ -75,6 +79,7 @@ pub(super) fn spawn(
             .into_iter()
             .map(|(name, (platform, _))| (name, platform))
             .collect(),
+        ledger,
         replies: HashMap::new(),
         stopping: Vec::new(),
         back,
@@ -87,6 +92,8 @@ struct Actor {
     state: State,
     start: Instant,
     platforms: BTreeMap<TargetName, Arc<dyn Platform>>,
+    /// Hears that this task is alive, where sessions may outlive the process.
+    ledger: Option<Ledger>,
     replies: HashMap<WaiterId, Reply>,
     /// Calls of `shutdown` that wait until nothing is left.
     stopping: Vec<oneshot::Sender<()>>,
@@ -104,6 +111,9 @@ impl Actor {
     ) {
         let mut wanted = true;
         while wanted || self.state.session_count() > 0 {
+            if let Some(ledger) = &self.ledger {
+                ledger.beat();
+            }
             let wake = self.wake_at();
             // The timer first: a stream of messages must not keep deadlines from being met.
             tokio::select! {
@@ -128,7 +138,11 @@ impl Actor {
 
     fn wake_at(&self) -> Option<Instant> {
         let due = self.state.next_wake().map(|at| self.start + at);
-        let pulse = (self.state.session_count() > 0).then(|| Instant::now() + PULSE);
+        let pulse = match &self.ledger {
+            Some(_) => Some(BEAT),
+            None => (self.state.session_count() > 0).then_some(PULSE),
+        };
+        let pulse = pulse.map(|after| Instant::now() + after);
         due.into_iter().chain(pulse).min()
     }
 

@@ -11,6 +11,7 @@ use super::Targets;
 use super::actor::{self, Message, Reply};
 use super::core::{Event, WaiterId};
 use super::lease::{Lease, Offer};
+use crate::ledger::Ledger;
 use crate::model::{Error, OwnerId, Result, SessionInfo, SessionName, TargetName};
 use crate::platform::Reporter;
 
@@ -54,14 +55,15 @@ pub(crate) struct LeaseHandle {
 }
 
 impl LeaseHandle {
-    /// Starts the pool's task. Nothing is opened before somebody asks.
+    /// Starts the pool's task. Nothing is opened before somebody asks. `ledger` is there where sessions may outlive
+    /// the process: its guardian hears from the pool's own task that we are alive.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub(crate) fn start(targets: Targets) -> Self {
+    pub(crate) fn start(targets: Targets, ledger: Option<Ledger>) -> Self {
         let (sender, inbox) = mpsc::unbounded_channel();
         let start = Instant::now();
-        actor::spawn(targets, start, sender.downgrade(), inbox);
+        actor::spawn(targets, ledger, start, sender.downgrade(), inbox);
         Self {
             sender,
             start,

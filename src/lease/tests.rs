@@ -58,7 +58,7 @@ impl Pool {
             Arc::clone(&fake) as Arc<dyn crate::platform::Platform>,
             limits,
         );
-        let handle = LeaseHandle::start(Targets::from([(TargetName::new("dev"), target)]));
+        let handle = LeaseHandle::start(Targets::from([(TargetName::new("dev"), target)]), None);
         Self { handle, fake }
     }
 

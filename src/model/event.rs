@@ -61,7 +61,7 @@ pub enum End {
 /// One event of a statement. A stream of events ends with exactly one `End`.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The platform has begun.
+    /// The platform has begun: without it nothing of the statement has run.
     Started,
     /// Where it stands.
     Progress(Progress),

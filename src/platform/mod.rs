@@ -1,12 +1,16 @@
 //! A platform is a kind of place where Spark runs. Here: the trait, what a platform can do, and what a session on
 //! it is. Each platform's code is in a folder of its own.
 
+pub(crate) mod http;
+pub(crate) mod livy;
 pub(crate) mod local;
 mod pattern;
+pub(crate) mod remote;
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,22 +32,74 @@ pub(crate) struct Capability {
     pub costs_money: bool,
     /// The engine in words, for results and `doctor`.
     pub engine: String,
+    /// When a statement is looked at, where it has to be; `None` where the platform tells by itself.
+    pub poll: Option<Poll>,
+    /// How long a session outlives our last sign of life, by the server's own doing; `None` where it has no such limit, or
+    /// where nothing outlives us.
+    pub backstop: Option<Duration>,
 }
 
-/// Where long work says what it is doing; the receiver may be gone.
+/// When a statement is looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Poll {
+    /// The first pause.
+    pub first: Duration,
+    /// Of a statement's age.
+    pub share: f64,
+    /// The longest pause.
+    pub most: Duration,
+}
+
+impl Poll {
+    /// The pause before the next look at a statement of this age.
+    pub(crate) fn after(self, age: Duration) -> Duration {
+        age.mul_f64(self.share).clamp(self.first, self.most)
+    }
+}
+
+/// Where long work says what it is doing, and an open what it has made; the receiver may be gone.
 #[derive(Clone, Debug)]
-pub(crate) struct Reporter(watch::Sender<Option<Progress>>);
+pub(crate) struct Reporter {
+    words: watch::Sender<Option<Progress>>,
+    books: Option<Arc<dyn Books>>,
+}
+
+/// Who writes down what an open has made.
+#[async_trait]
+pub(crate) trait Books: Debug + Send + Sync {
+    /// The place's id of the session; durable on return.
+    async fn created(&self, id: &str) -> Result<()>;
+}
 
 impl Reporter {
     /// A reporter and the place to read its last word.
     pub(crate) fn new() -> (Self, watch::Receiver<Option<Progress>>) {
-        let (sender, receiver) = watch::channel(None);
-        (Self(sender), receiver)
+        let (words, receiver) = watch::channel(None);
+        (Self { words, books: None }, receiver)
+    }
+
+    /// The same place to speak at, with somebody who writes down.
+    pub(crate) fn with_books(&self, books: Arc<dyn Books>) -> Self {
+        Self {
+            words: self.words.clone(),
+            books: Some(books),
+        }
     }
 
     /// Replaces the last word.
     pub(crate) fn say(&self, progress: Progress) {
-        self.0.send_replace(Some(progress));
+        self.words.send_replace(Some(progress));
+    }
+
+    /// Says what the place calls the session; called as soon as that is known, before anything waits for it.
+    ///
+    /// # Errors
+    /// The session is not ours to use: the open must fail.
+    pub(crate) async fn created(&self, id: &str) -> Result<()> {
+        match &self.books {
+            Some(books) => books.created(id).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,11 +4,11 @@ Here: namespaces, display, figures, warnings, tracebacks, the framing of the env
 reaches this process and where the envelope goes, and anything one engine needs (worker.py, engine_shims.py:
 local only).
 
-The harness is values.py, tables.py, frames.py, streams.py and cell.py: standard library only, Python 3.9
-and later. A carrier loads the five texts in this order, each as the module `sparklease_<name>` in
-sys.modules. They may be exec'ed where there is no file, so they read no `__file__`; they have no
-`from __future__` import, which a pasted text would lose. What user code could replace (os.dup2,
-json.dumps, …) is bound at import, before it runs.
+The harness is values.py, tables.py, frames.py, streams.py and cell.py: standard library only, Python 3.9 and later. A
+carrier (worker.py, or repl.py with sql.py) loads the texts in this order, each as the module
+`sparklease_<name>` in sys.modules. They may be exec'ed where there is no file, so they read no `__file__`;
+they have no `from __future__` import, which a pasted text would lose. What user code could replace
+(os.dup2, json.dumps, …) is bound at import, before it runs.
 """
 
 import ast
@@ -47,6 +47,7 @@ SOURCES_KEPT = 200
 SHOW = "__sparklease_show__"
 
 _os_getpid, _os_exit = os.getpid, os._exit
+_b64decode = base64.b64decode
 
 
 def frame(nonce: str, envelope: Mapping[str, Any]) -> str:
@@ -326,13 +327,17 @@ class Session:
         raise KeyboardInterrupt
 
     def run(
-        self, request: Mapping[str, Any], provide: Callable[[], Mapping[str, Any]], streams: Streams
+        self,
+        request: Mapping[str, Any],
+        provide: Callable[[], Mapping[str, Any]],
+        streams: Streams,
+        work: Optional[Callable[[Outputs], None]] = None,
     ) -> dict[str, Any]:
         """Runs one cell and gives its envelope; never raises for what user code did.
 
         `request` is the protocol's `run` object; `provide` gives the names that the platform adds to the
-        namespace (`spark`, …) and may be slow or fail like user code. On return descriptors and sys.std*
-        are the carrier's.
+        namespace (`spark`, …) and may be slow or fail like user code. `work` runs in place of the request's
+        code where it is no Python. On return descriptors and sys.std* are the carrier's.
         """
         started, process = time.monotonic(), _os_getpid()
         outputs = self._outputs = Outputs(request)
@@ -343,7 +348,9 @@ class Session:
         error: Optional[dict[str, Any]] = None
         with warnings.catch_warnings():
             try:
-                user_section(lambda: self._cell(request, provide, outputs))
+                user_section(
+                    lambda: work(outputs) if work is not None else self._cell(request, provide, outputs)
+                )
             except BaseException as caught:
                 failure = caught
             if _os_getpid() != process:
@@ -408,7 +415,7 @@ class Session:
             names.update(provide())
             to_view(names, view["variable"], view["name"])
             return
-        source = base64.b64decode(request["code"], validate=True).decode("utf-8")
+        source = _b64decode(request["code"], validate=True).decode("utf-8")
         lines = source.splitlines(keepends=True)
         linecache.cache[name] = (len(source), None, lines, name)
         try:

@@ -1,4 +1,4 @@
-//! The private Python environment and the worker process.
+//! The private Python environment, the worker process, and the harness wherever it runs.
 
 mod envelope;
 pub(crate) mod harness;
@@ -7,5 +7,5 @@ mod pipes;
 mod text;
 mod worker;
 
-pub(crate) use envelope::{Envelope, Status};
-pub(crate) use worker::{Cell, CellEvent, Exit, Launch, View, Worker, lost};
+pub(crate) use envelope::{About, Envelope, Language, Status};
+pub(crate) use worker::{Cell, CellEvent, Exit, Launch, MAX_FIGURES, View, Worker, lost};

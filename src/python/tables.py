@@ -239,22 +239,44 @@ def _spark_columns(frame: Any, most: int) -> list[_Column]:
             _arrow_column(field.name, arrow.column(at), kinds[at], zone) for at, field in enumerate(fields)
         ]
     # Classic Spark gives datetimes in the local time of this process; pyarrow may be missing there.
-    rows = frame.take(most)
-    columns = []
-    for at, (field, kind) in enumerate(zip(fields, kinds)):
-        instants = "timestamp" in kind and "timestamp_ntz" not in kind
-        zone = _session_zone(frame, [kind]) if instants else None
-        if kind == "float":
-            cells = [float32_cell(row[at]) for row in rows]
-        else:
-            cells = [value_cell(row[at], zone) for row in rows]
-        columns.append(_Column(field.name, kind, cells))
-    return columns
+    shown = _without_months(frame, kinds)
+    types = [field.dataType for field in shown.schema.fields]
+    rows, zone = shown.take(most), _session_zone(frame, kinds)
+    return [
+        _Column(field.name, kinds[at], [_classic_cell(row[at], types[at], zone) for row in rows])
+        for at, field in enumerate(fields)
+    ]
+
+
+def _classic_cell(value: Any, kind: Any, zone: Zone) -> Any:
+    """A value by its Spark type: a Python float does not say that it has 32 bits, nor a datetime whether it
+    is an instant."""
+    if value is None:
+        return None
+    name = type(kind).__name__
+    if name == "FloatType":
+        return float32_cell(value)
+    if name == "TimestampType":
+        return value_cell(value, zone)
+    if name == "ArrayType":
+        return [_classic_cell(item, kind.elementType, zone) for item in value]
+    if name == "MapType":
+        return pairs_cell(
+            (_classic_cell(key, kind.keyType, zone), _classic_cell(item, kind.valueType, zone))
+            for key, item in value.items()
+        )
+    if name == "StructType" and isinstance(value, tuple):
+        return pairs_cell(
+            (field.name, _classic_cell(item, field.dataType, zone)) for field, item in zip(kind.fields, value)
+        )
+    return value_cell(value)
 
 
 def _without_months(frame: Any, kinds: list[str]) -> Any:
-    """The frame with year-month intervals as text: Arrow has them, pyarrow cannot touch them."""
-    months = {at for at, kind in enumerate(kinds) if kind.startswith(("interval year", "interval month"))}
+    """The frame with intervals that hold months as text: Arrow has them, pyarrow and classic Spark's client
+    cannot touch them."""
+    texts = ("interval year", "interval month")
+    months = {at for at, kind in enumerate(kinds) if kind.startswith(texts) or kind == "interval"}
     if not months:
         return frame
     # By position, since names may be doubled.

@@ -416,7 +416,7 @@ impl Drop for Worker {
 }
 
 /// More figures than this in one cell are a loop that forgot `plt.close()`.
-const MAX_FIGURES: u32 = 8;
+pub(crate) const MAX_FIGURES: u32 = 8;
 
 /// Kills a half-started worker's group when its start fails.
 struct KillOnDrop(Option<u32>);

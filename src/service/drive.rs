@@ -44,10 +44,23 @@ pub(super) async fn drive(
     waits: Waits,
 ) {
     let work = async {
-        match acquire(&record, &lease, waits).await {
-            Ok(Some(lease)) => run(&statements, &record, lease, statement, keep, waits).await,
-            Ok(None) => End::Cancelled,
-            Err(e) => End::Failed(e),
+        let mut others = OTHER_SESSIONS;
+        loop {
+            let ended = match acquire(&record, &lease, waits).await {
+                Ok(Some(lease)) => {
+                    run(&statements, &record, lease, statement.clone(), &keep, waits).await
+                }
+                Ok(None) => Ran::To(End::Cancelled),
+                Err(e) => Ran::To(End::Failed(e)),
+            };
+            match ended {
+                Ran::To(end) => break end,
+                Ran::Not(_) if others > 0 => {
+                    others -= 1;
+                    record.update(|phase| phase.state = StatementState::Queued);
+                }
+                Ran::Not(e) => break End::Failed(e),
+            }
         }
     };
     // A statement always ends, also by a bug of ours: callers wait for its state.
@@ -136,6 +149,18 @@ async fn acquire(record: &Record, lease: &LeaseHandle, waits: Waits) -> Result<O
     }
 }
 
+/// How often a statement is given to another session because its session turned out to be dead before it began. Twice is
+/// enough for what died while it was idle; more means that the platform is at fault.
+const OTHER_SESSIONS: u32 = 2;
+
+/// What became of a statement in one session.
+enum Ran {
+    /// It ended there.
+    To(End),
+    /// The session was dead already: nothing of it has run.
+    Not(Error),
+}
+
 /// Why a running statement is being ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -149,22 +174,24 @@ async fn run(
     record: &Record,
     lease: Lease,
     statement: Statement,
-    keep: Keep,
+    keep: &Keep,
     waits: Waits,
-) -> End {
+) -> Ran {
     record.update(|phase| {
         phase.state = StatementState::Running;
         phase.progress = None;
     });
     let mut events = lease.run(statement);
     let mut ending = Ending::No;
+    let mut begun = false;
     let mut deadline = Instant::now() + waits.statement;
     let (end, session_lost) = loop {
         tokio::select! {
             event = events.next() => match event {
                 Some(Event::End { end, session_lost }) => break (end, session_lost),
                 Some(event) => {
-                    if let (Event::Text { stream, text }, Keep::Results(Some(tap))) = (&event, &keep) {
+                    begun = true;
+                    if let (Event::Text { stream, text }, Keep::Results(Some(tap))) = (&event, keep) {
                         tokio::select! {
                             _ = tap.send((*stream, text.clone())) => {}
                             // A reader that stands still must not hold up a cancel.
@@ -217,6 +244,14 @@ async fn run(
     let named = lease.named.clone();
     let target = lease.target.clone();
     let lost = session_lost.is_some();
+    if let End::Failed(e) = &end
+        && e.code() == Code::SessionLost
+        && (lost, begun, ending, &named) == (true, false, Ending::No, &None)
+    {
+        let e = e.clone();
+        lease.release(session_lost.map_or(Outcome::Healthy, Outcome::Lost));
+        return Ran::Not(e);
+    }
     lease.release(session_lost.map_or(Outcome::Healthy, Outcome::Lost));
     let named_lost = named.clone().filter(|_| lost);
     let end = match (end, named) {
@@ -229,7 +264,7 @@ async fn run(
         (end, _) => end,
     };
     let unkept = record.watch().borrow().error.clone();
-    match (ending, end, unkept) {
+    Ran::To(match (ending, end, unkept) {
         (_, _, Some(e)) => End::Failed(e),
         (Ending::TimeIsUp, End::Cancelled | End::Failed(_), None) => {
             let reopen = named_lost
@@ -237,7 +272,7 @@ async fn run(
             End::Failed(time_is_up(waits.statement, reopen.as_deref()))
         }
         (_, end, None) => end,
-    }
+    })
 }
 
 /// `reopen` is the call that opens the named session anew which was lost with the statement.

@@ -2,6 +2,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod files;
+pub(crate) mod machine;
 pub(crate) mod processes;
 pub(crate) mod scratch;
 pub(crate) mod spawn;

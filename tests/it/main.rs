@@ -16,6 +16,8 @@ mod clients;
 mod common;
 mod engine_gaps;
 mod faults;
+mod guard;
+mod livy;
 mod secrets;
 mod sessions;
 mod stdout;

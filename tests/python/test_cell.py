@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -523,36 +524,86 @@ class Cells(unittest.TestCase):
 class ClassicRows(unittest.TestCase):
     """The way without Arrow, on a stand-in for a classic Spark frame."""
 
-    def test_rows_of_classic_spark_become_exact_cells(self):
-        class Kind:
-            def __init__(self, text):
-                self.text = text
+    @staticmethod
+    def frame(fields, rows):
+        """`fields`: name, class of Spark's type, its text, its attributes."""
 
-            def simpleString(self):
-                return self.text
-
-        class Field:
-            def __init__(self, name, kind):
-                self.name, self.dataType = name, Kind(kind)
+        def kind(name, text="", **attributes):
+            return type(name, (), {"simpleString": lambda _: text, **attributes})()
 
         class DataFrame:
             isStreaming = False
-            columns = ("t", "d")
-            schema = type("S", (), {"fields": [Field("t", "timestamp"), Field("d", "decimal(5,2)")]})
+            columns = tuple(name for name, *_ in fields)
+            schema = type(
+                "S",
+                (),
+                {
+                    "fields": [
+                        type("F", (), {"name": name, "dataType": kind(of, text, **attributes)})()
+                        for name, of, text, attributes in fields
+                    ]
+                },
+            )
             sparkSession = type("P", (), {"conf": {"spark.sql.session.timeZone": "+02:00"}})
 
             def limit(self, _):
                 return object()
 
             def take(self, most):
-                instant = dt.datetime.fromtimestamp(1_577_836_800.5)
-                return [(instant, decimal.Decimal("1.10")), (None, None), (None, None)][:most]
+                return rows[:most]
 
         DataFrame.__module__ = "pyspark.sql.dataframe"
-        table = tables.table_of(DataFrame(), tables.Budget(2, 1_000))
+        return DataFrame(), kind
+
+    def test_rows_of_classic_spark_become_exact_cells(self):
+        instant = dt.datetime.fromtimestamp(1_577_836_800.5)
+        fields = [("t", "TimestampType", "timestamp", {}), ("d", "DecimalType", "decimal(5,2)", {})]
+        frame, _ = self.frame(fields, [(instant, decimal.Decimal("1.10")), (None, None), (None, None)])
+        table = tables.table_of(frame, tables.Budget(2, 1_000))
         self.assertEqual([column["type"] for column in table["columns"]], ["timestamp", "decimal(5,2)"])
         self.assertEqual(table["rows"], [("2020-01-01 02:00:00.500000+02:00", "1.10"), (None, None)])
         self.assertTrue(table["truncated"])
+
+    def test_nested_values_of_classic_spark_are_read_by_their_types(self):
+        instant = dt.datetime.fromtimestamp(1_577_836_800.5)
+        clock = dt.datetime(2020, 1, 1, 3, 4, 5, 6)
+        narrow = struct.unpack("f", struct.pack("f", 0.1))[0]
+        _, kind = self.frame([], [])
+        members = [("f", kind("FloatType"), narrow), ("n", kind("TimestampNTZType"), clock)]
+        members += [("t", kind("TimestampType"), instant)]
+        of_struct = {"fields": [type("F", (), {"name": n, "dataType": k})() for n, k, _ in members]}
+        fields = [
+            ("f", "FloatType", "float", {}),
+            ("a", "ArrayType", "array<float>", {"elementType": kind("FloatType")}),
+            (
+                "m",
+                "MapType",
+                "map<string,float>",
+                {"keyType": kind("StringType"), "valueType": kind("FloatType")},
+            ),
+            ("s", "StructType", "struct<f:float,n:timestamp_ntz,t:timestamp>", of_struct),
+            ("n", "TimestampNTZType", "timestamp_ntz", {}),
+            ("b", "BinaryType", "binary", {}),
+        ]
+        row = (
+            narrow,
+            [narrow, None],
+            {"k": narrow},
+            tuple(v for _, _, v in members),
+            clock,
+            bytearray(b"ab"),
+        )
+        frame, _ = self.frame(fields, [row])
+        instant_text = "2020-01-01 02:00:00.500000+02:00"
+        expected = (
+            0.1,
+            [0.1, None],
+            {"k": 0.1},
+            {"f": 0.1, "n": "2020-01-01 03:04:05.000006", "t": instant_text},
+            "2020-01-01 03:04:05.000006",
+            "YWI=",
+        )
+        self.assertEqual(tables.table_of(frame, tables.Budget(2, 1_000))["rows"], [expected])
 
 
 @needs("pandas")

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Layer, Problem, leaves};
-use crate::config::Settings;
-use crate::config::settings::LOCAL;
+use crate::config::settings::{Auth, LOCAL, Target};
+use crate::config::{Platform, Settings};
 use crate::model::TargetName;
 
 /// Targets that say nothing of their platform in any layer.
@@ -29,7 +29,7 @@ pub(super) fn missing(layers: &[Layer]) -> Vec<Problem> {
         .map(|(target, layer)| {
             let key = ["targets".to_owned(), target];
             let text = format!(
-                "{} has no platform; add platform = \"local\"",
+                "{} has no platform; add platform = \"local\" or platform = \"livy\"",
                 layer.spelled(&key)
             );
             layer.problem(&key, text)
@@ -71,6 +71,11 @@ pub(super) fn contradictions(settings: &Settings, layers: &[Layer]) -> Vec<Probl
         );
     }
     for (name, target) in &settings.targets {
+        for (key, text) in of_platform(name, target) {
+            let mut path = vec!["targets", name.as_str()];
+            path.extend(key);
+            say(&path, text);
+        }
         let limits = &target.limits;
         for (key, value) in [("idle", limits.idle), ("statement", limits.statement)] {
             if value > limits.life {
@@ -86,6 +91,101 @@ pub(super) fn contradictions(settings: &Settings, layers: &[Layer]) -> Vec<Probl
         }
     }
     found
+}
+
+/// What a target's platform needs and has not, or has and does not know: the key, and the words.
+fn of_platform(name: &TargetName, target: &Target) -> Vec<(Option<&'static str>, String)> {
+    let mut found = Vec::new();
+    let of = |key: &str| format!("`targets.{name}.{key}`");
+    if target.platform == Platform::Local {
+        for key in target.remote_keys() {
+            let text = format!("{} is for platform = \"livy\"; take it out", of(key));
+            found.push((Some(key), text));
+        }
+        return found;
+    }
+    if target.access.is_none() {
+        found.push((
+            None,
+            format!(
+                "`targets.{name}` has no access; add access = \"read-only\" or access = \"read-write\""
+            ),
+        ));
+    }
+    match &target.url {
+        None => found.push((
+            None,
+            format!("`targets.{name}` has no url; add url = \"https://HOST:8998\""),
+        )),
+        Some(url) => {
+            found.extend(bad_url(url).map(|why| (Some("url"), format!("{} {why}", of("url")))))
+        }
+    }
+    let auth = target.auth.unwrap_or_default();
+    let word = match auth {
+        Auth::None => "none",
+        Auth::Basic => "basic",
+        Auth::Bearer => "bearer",
+    };
+    let secrets = usize::from(target.secret.is_some()) + usize::from(target.secret_file.is_some());
+    match (auth, secrets) {
+        (Auth::None, 0) | (Auth::Basic | Auth::Bearer, 1) => {}
+        (Auth::None, _) => found.push((
+            None,
+            format!("`targets.{name}` has a secret and auth = \"none\"; add auth = \"basic\" or \"bearer\""),
+        )),
+        (_, 0) => found.push((
+            Some("auth"),
+            format!(
+                "{} is {word:?} and there is no secret; add secret_file, or set SPARKLEASE__TARGETS__{}__SECRET",
+                of("auth"),
+                name.as_str().to_uppercase()
+            ),
+        )),
+        (_, _) => found.push((
+            Some("secret_file"),
+            format!("{} and `secret` are both set; take one out", of("secret_file")),
+        )),
+    }
+    match (auth, &target.user) {
+        (Auth::Basic, None) => found.push((
+            Some("auth"),
+            format!(
+                "{} is \"basic\" and there is no user; add user = \"NAME\"",
+                of("auth")
+            ),
+        )),
+        (Auth::None | Auth::Bearer, Some(_)) => found.push((
+            Some("user"),
+            format!("{} is for auth = \"basic\"; take it out", of("user")),
+        )),
+        _ => {}
+    }
+    found
+}
+
+/// Why an address is refused.
+fn bad_url(url: &str) -> Option<String> {
+    let url = url.trim();
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    let Some(rest) = rest else {
+        return Some("does not start with https:// or http://".to_owned());
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains('@') {
+        // Its text is not repeated: it may hold a password.
+        return Some("holds a user; write it as `user`, and the password as `secret`".to_owned());
+    }
+    if host.is_empty() || host.starts_with(':') {
+        return Some("names no host".to_owned());
+    }
+    if rest.contains(['?', '#']) {
+        return Some("has a part behind `?` or `#`, which no base of addresses has".to_owned());
+    }
+    (rest.trim_end_matches('/').ends_with("/sessions"))
+        .then(|| "ends with /sessions; leave that out".to_owned())
 }
 
 /// Why a filter of the log is refused. A bare word that is no level would silence everything.

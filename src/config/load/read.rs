@@ -6,7 +6,7 @@ use std::path::Path;
 use figment::value::{Dict, Value};
 
 use super::{Layer, Origin, PREFIX, Problem, newlines};
-use crate::config::settings::PATHS;
+use crate::config::settings::{PATHS, TARGET_PATHS};
 use crate::config::{Environment, Paths};
 use crate::model::{Code, Error, Result};
 
@@ -138,6 +138,18 @@ fn resolve(values: &mut Dict, folder: &Path, home: Option<&Path>) {
         };
         path.to_string_lossy().into_owned()
     };
+    if let Some(Value::Dict(_, targets)) = values.get_mut("targets") {
+        for target in targets.values_mut() {
+            let Value::Dict(_, target) = target else {
+                continue;
+            };
+            for key in TARGET_PATHS {
+                if let Some(Value::String(_, text)) = target.get_mut(key) {
+                    *text = absolute(text);
+                }
+            }
+        }
+    }
     for path in PATHS {
         let Some((last, parents)) = path.split_last() else {
             continue;

@@ -176,7 +176,7 @@ fn paths_in_variables_start_at_the_working_folder_and_split_like_path() {
 #[test]
 fn all_problems_are_reported_together_each_with_its_place() {
     let home = home(
-        "defalt_target = 'x'\n[server]\nwiat = '1s'\nrows = 0\nkeep = 30\n[targets.dev]\nplatform = 'livy'\ndialect = 'fabric'\n[targets.\"Big One\"]\nplatform = 'local'\n[targets.local.limits]\nlife = '1000d'\nbytes = '1B'\n[engine]\nmemory = []\n",
+        "defalt_target = 'x'\n[server]\nwiat = '1s'\nrows = 0\nkeep = 30\n[targets.dev]\nplatform = 'databricks'\nwarehouse = 'w'\n[targets.\"Big One\"]\nplatform = 'local'\n[targets.local.limits]\nlife = '1000d'\nbytes = '1B'\n[engine]\nmemory = []\n",
     );
     let result = load_with(
         &home,
@@ -191,7 +191,7 @@ fn all_problems_are_reported_together_each_with_its_place() {
       ~/.config/sparklease/config.toml, line 3: unknown key `server.wiat`; did you mean `server.wait`?
       ~/.config/sparklease/config.toml, line 4: `server.rows` is 0; it takes 1 to 10000
       ~/.config/sparklease/config.toml, line 5: `server.keep` is 30; it takes a duration with its unit, like "90s" or "5m"
-      ~/.config/sparklease/config.toml, line 7: `targets.dev.platform` is "livy"; it takes "local", the only platform of this version
+      ~/.config/sparklease/config.toml, line 7: `targets.dev.platform` is "databricks"; it takes "local" or "livy", the platforms of this version
       ~/.config/sparklease/config.toml, line 9: "Big One" is no name for a target; it takes a small letter, then small letters, digits, `-` and single `_`, 64 at most
       ~/.config/sparklease/config.toml, line 12: `targets.local.limits.life` is "1000d"; it takes 1m to 7days
       ~/.config/sparklease/config.toml, line 13: `targets.local.limits.bytes` is "1B"; it takes 64KiB to 64MiB
@@ -241,8 +241,86 @@ fn a_wrong_shape_says_what_it_takes() {
 fn a_target_without_a_platform_is_named() {
     let home = home("[targets.dev]\naccess = 'read-only'\n");
     insta::assert_snapshot!(message(&home, load_with(&home, [])), @r#"
-    configuration_invalid: ~/.config/sparklease/config.toml, line 1: `targets.dev` has no platform; add platform = "local"
+    configuration_invalid: ~/.config/sparklease/config.toml, line 1: `targets.dev` has no platform; add platform = "local" or platform = "livy"
     "#);
+}
+
+#[test]
+fn a_livy_target_has_all_its_settings() {
+    let home = home(
+        "[targets.dev]\nplatform = 'livy'\nurl = 'https://livy.example:8998/gateway'\nauth = 'basic'\nuser = 'ann'\n\
+         secret_file = 'secrets/livy'\nca_file = '~/ca.pem'\naccess = 'read-only'\nproxy_user = 'bob'\nheartbeat = '3m'\n\
+         headers = { X-Tenant = 'sales' }\nconf = { \"spark.executor.memory\" = '4g' }\n",
+    );
+    let loaded = load_with(&home, []).unwrap();
+    let target = &loaded.settings.targets[&TargetName::new("dev")];
+    let folder = home.path().join(".config/sparklease");
+    assert_eq!(target.platform, Platform::Livy);
+    assert_eq!(target.secret_file, Some(folder.join("secrets/livy")));
+    assert_eq!(target.ca_file, Some(home.path().join("ca.pem")));
+    assert_eq!(target.heartbeat, Some(Duration::from_secs(180)));
+    assert_eq!(target.conf["spark.executor.memory"], "4g");
+    assert_eq!(
+        loaded.settings.access(&TargetName::new("dev")),
+        Access::ReadOnly
+    );
+    let shown: Vec<String> = rows(&loaded).iter().map(|row| row.text()).collect();
+    assert!(
+        !shown.iter().any(|text| text.contains("sales")),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn a_livy_target_names_everything_that_it_lacks() {
+    let secret = uuid::Uuid::new_v4().to_string();
+    let home = home(&format!(
+        "[targets.a]\nplatform = 'livy'\n[targets.b]\nplatform = 'livy'\nurl = 'http://ann:{secret}@h'\naccess = 'read-only'\n\
+         auth = 'basic'\n[targets.c]\nplatform = 'livy'\nurl = 'livy.example'\naccess = 'read-write'\nsecret = '{secret}'\n\
+         [targets.local]\nurl = 'http://h'\n",
+    ));
+    let message = message(&home, load_with(&home, []));
+    assert!(!message.contains(&secret), "{message}");
+    insta::assert_snapshot!(message, @r#"
+    configuration_invalid: the configuration has 8 problems:
+      ~/.config/sparklease/config.toml, line 1: `targets.a` has no access; add access = "read-only" or access = "read-write"
+      ~/.config/sparklease/config.toml, line 1: `targets.a` has no url; add url = "https://HOST:8998"
+      ~/.config/sparklease/config.toml, line 5: `targets.b.url` holds a user; write it as `user`, and the password as `secret`
+      ~/.config/sparklease/config.toml, line 7: `targets.b.auth` is "basic" and there is no secret; add secret_file, or set SPARKLEASE__TARGETS__B__SECRET
+      ~/.config/sparklease/config.toml, line 7: `targets.b.auth` is "basic" and there is no user; add user = "NAME"
+      ~/.config/sparklease/config.toml, line 10: `targets.c.url` does not start with https:// or http://
+      ~/.config/sparklease/config.toml, line 8: `targets.c` has a secret and auth = "none"; add auth = "basic" or "bearer"
+      ~/.config/sparklease/config.toml, line 14: `targets.local.url` is for platform = "livy"; take it out
+    "#);
+}
+
+#[rstest]
+#[case(
+    "heartbeat = '0s'",
+    "`targets.dev.heartbeat` is \"0s\"; it takes 10s to 1h"
+)]
+#[case(
+    "heartbeat = '30days'",
+    "`targets.dev.heartbeat` is \"30days\"; it takes 10s to 1h"
+)]
+#[case(
+    "limits = { sessions = 0 }",
+    "`targets.dev.limits.sessions` is 0; it takes 1 to 64"
+)]
+#[case(
+    "dialect = 'fabric'",
+    "`targets.dev.dialect` is \"fabric\"; it takes \"apache\""
+)]
+#[case(
+    "auth = 'kerberos'",
+    "`targets.dev.auth` is \"kerberos\"; it takes \"none\" or \"basic\" or \"bearer\""
+)]
+fn an_absurd_value_of_a_livy_target_is_refused(#[case] line: &str, #[case] words: &str) {
+    let home = home(&format!(
+        "[targets.dev]\nplatform = 'livy'\nurl = 'https://h'\naccess = 'read-only'\n{line}\n"
+    ));
+    let message = message(&home, load_with(&home, []));
+    assert!(message.ends_with(words), "{message}");
 }
 
 #[test]

@@ -52,6 +52,8 @@ impl Fake {
             local_files: false,
             costs_money: false,
             engine: "fake".to_owned(),
+            poll: None,
+            backstop: None,
         };
         Self {
             capability,

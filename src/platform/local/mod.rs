@@ -68,6 +68,8 @@ impl Local {
                 local_files: true,
                 costs_money: false,
                 engine: ENGINE.to_owned(),
+                poll: None,
+                backstop: None,
             },
             installer,
             workshop,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::table;
+use super::{PATIENCE, table};
 
 /// After the server is gone its workers are gone within this: the kernel kills them.
 const ORPHANS_GONE_WITHIN: Duration = Duration::from_secs(1);
@@ -165,10 +165,17 @@ impl Process {
         table::belonging_to(self.home.path())
     }
 
-    /// Waits for the end of the server and of everything that it started.
+    /// The same without guardians: these outlive a server until what it opened elsewhere is gone.
+    fn all_but_guardians(&self) -> Vec<(u32, String)> {
+        let mut all = self.all();
+        all.retain(|(_, command)| !command.contains(" guard --"));
+        all
+    }
+
+    /// Waits for the end of the server and of everything that it started, and then of its guardian.
     ///
     /// # Panics
-    /// When anything is left after `limit`.
+    /// When anything but a guardian is left after `limit`, or a guardian after [`PATIENCE`].
     pub(crate) async fn gone_within(&mut self, limit: Duration) -> ExitStatus {
         let begun = Instant::now();
         let status = tokio::time::timeout(limit, self.child.wait()).await;
@@ -182,9 +189,10 @@ impl Process {
         super::wait_until(
             "nothing of the server is left",
             limit.saturating_sub(begun.elapsed()),
-            || self.all().is_empty(),
+            || self.all_but_guardians().is_empty(),
         )
         .await;
+        super::wait_until("its guardian has ended", PATIENCE, || self.all().is_empty()).await;
         status.unwrap()
     }
 }
@@ -195,7 +203,11 @@ impl Drop for Process {
             table::kill(self.pid);
         }
         let deadline = Instant::now() + ORPHANS_GONE_WITHIN;
-        while !self.all().is_empty() && Instant::now() < deadline {
+        while !self.all_but_guardians().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while !std::thread::panicking() && !self.all().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
         let left = self.all();

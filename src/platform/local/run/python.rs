@@ -12,7 +12,7 @@ use super::super::asks;
 use super::super::session::Live;
 use super::{Ended, Running};
 use crate::model::{End, Error, Event, Result};
-use crate::python::{Cell, CellEvent, Status};
+use crate::python::{Cell, CellEvent, Language, Status};
 
 /// The user's code may catch one KeyboardInterrupt.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ impl Running<'_> {
                     // What a cancelled ask set going in the engine has to stop too, or the ladder's end comes.
                     while self.cancel.is_cancelled() && asks.next().await.is_some() {}
                     let status = envelope.status;
-                    let (events, error) = envelope.into_events();
+                    let (events, error) = envelope.into_events(Language::Python);
                     for event in events {
                         self.say(event).await;
                     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::cancelled;
 use crate::model::{Code, Error, Result};
 use crate::platform::local::session::Live;
-use crate::python::{Cell, CellEvent, Status, View, lost};
+use crate::python::{Cell, CellEvent, Language, Status, View, lost};
 
 /// Between two interrupts of a conversion that goes on.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(super) async fn to_view(
         match event {
             Some(CellEvent::Answer(envelope)) => {
                 let status = envelope.status;
-                let (_, error) = envelope.into_events();
+                let (_, error) = envelope.into_events(Language::Python);
                 return match (status, error) {
                     (Status::Ok, _) => Ok(()),
                     _ if cancel.is_cancelled() => Err(cancelled()),

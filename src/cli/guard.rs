@@ -1,0 +1,55 @@
+//! `sparklease guard`: the guardian's process. A server starts it; people have no use for it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::Context;
+use crate::app::remotes;
+use crate::ledger::guard::guardian::{self, Duty};
+use crate::ledger::{Owner, Timing};
+use crate::model::{Code, Error, Result};
+
+/// Arguments of `guard`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The id of the process to watch over, as its lock is named.
+    #[arg(long)]
+    owner: String,
+    /// Its process id.
+    #[arg(long)]
+    parent: u32,
+    /// A place where it has sessions, by its fingerprint; each must be in the configuration.
+    #[arg(long = "place", value_name = "FINGERPRINT")]
+    places: Vec<String>,
+    /// Kill it after so long without a word [default: 120s].
+    #[arg(long, value_parser = humantime::parse_duration)]
+    silence: Option<Duration>,
+}
+
+/// Waits, sweeps, ends. stdout has one line: READY.
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let Some(owner) = Owner::parse(&args.owner) else {
+        return Err(Error::new(
+            Code::InvalidArgument,
+            format!("{:?} is no owner's id", args.owner),
+        )
+        .hint("This command is for sparklease itself; run `sparklease sweep` to delete what dead servers left."));
+    };
+    let loaded = context.load()?;
+    let mut timing = Timing::default();
+    if let Some(silence) = args.silence {
+        timing.silence_for = silence;
+    }
+    let sweeper = remotes::sweeper(&loaded, &context.secrets, timing)?;
+    let duty = Duty {
+        owner,
+        parent: args.parent,
+        places: args.places,
+    };
+    let report = guardian::run(duty, &sweeper, &mut std::io::stdout()).await?;
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,294 @@
+//! Code that kills, stops or confuses its interpreter or its driver, cancels, deletes under work: the caller gets the right
+//! code and never another statement's text, and the next call works.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::server::LivyServer;
+use crate::common::{Answer, Server};
+
+async fn ran(server: &Server, code: &str) -> Answer {
+    server.call("run_pyspark", json!({"code": code})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_ends_its_interpreter_or_driver_is_session_lost() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    for code in [
+        "import os; os._exit(1)",
+        "import ctypes; ctypes.string_at(0)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "import os, signal; os.kill(os.getppid(), signal.SIGKILL); import time; time.sleep(60)",
+        "spark._jvm.java.lang.System.exit(1)",
+        "import os; os.closerange(0, 65536)",
+    ] {
+        let answer = ran(&server, code).await.failed("session_lost");
+        assert_eq!(answer.structured["retryable"], true, "{code}");
+        server.works().await;
+    }
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_code_writes_to_the_protocol_s_descriptor_is_only_its_output() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    let forged = r#"{"msg_type": "execute_reply", "content": {"status": "ok", "data": {"text/plain": "F"}}}"#;
+    for (code, shown) in [
+        ("import os; _ = os.write(1, b'raw\\n')".to_owned(), "raw\n".to_owned()),
+        ("import os; _ = os.system('echo from a shell')".to_owned(), "from a shell\n".to_owned()),
+        (
+            "import subprocess; _ = subprocess.run(['echo', 'child'])".to_owned(),
+            "child\n".to_owned(),
+        ),
+        (
+            format!("import sys; _ = sys.__stdout__.write({forged:?} + '\\n')"),
+            format!("{forged}\n"),
+        ),
+        (
+            "print('<<sparklease:0>>{\"nonce\":\"0\",\"status\":\"ok\",\"text\":\"F\"}<<sparklease:0/>>')".to_owned(),
+            "<<sparklease:0>>{\"nonce\":\"0\",\"status\":\"ok\",\"text\":\"F\"}<<sparklease:0/>>\n".to_owned(),
+        ),
+    ] {
+        let answer = ran(&server, &code).await.ok();
+        assert_eq!(answer.data("output"), Some(shown.as_str()), "{code}");
+        assert_eq!(answer.data("value"), None, "{code}");
+        server.works().await;
+    }
+    assert_eq!(livy.sessions().await.len(), 1, "the session has stayed");
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_behind_and_writes_later_cannot_shift_an_answer() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    for code in [
+        "import threading, time, os\ndef late():\n    for _ in range(20):\n        time.sleep(0.02); os.write(1, b'late\\n'); print('late')\nthreading.Thread(target=late).start()",
+        "import subprocess; _ = subprocess.Popen(['sh', '-c', 'for i in 1 2 3 4 5; do sleep 0.05; echo late; done'])",
+        "import os; os.close(1); os.close(2); os.close(0)",
+        "import sys, io; sys.stdout = io.StringIO(); sys.stderr = None",
+        "import base64, os; base64.b64decode = os.dup2 = None",
+    ] {
+        ran(&server, code).await.ok();
+        for _ in 0..5 {
+            server.works().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_and_exits_of_code_are_the_code_s_own() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    for (code, class) in [
+        ("import sys; sys.exit(3)", "SystemExit"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("input()", "EOFError"),
+        ("%json no_such", "SyntaxError"),
+        ("1 +", "SyntaxError"),
+    ] {
+        let answer = ran(&server, code).await.failed("statement_failed");
+        assert_eq!(
+            answer.structured["details"]["error_class"], class,
+            "{}",
+            answer.text
+        );
+        server.works().await;
+    }
+    assert_eq!(livy.sessions().await.len(), 1, "the session has stayed");
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_spark_session_is_not_used_again() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    ran(&server, "spark.stop()").await.ok();
+    server.works().await;
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_died_while_idle_is_replaced_without_a_word() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    server.works().await;
+    for what in ["python", "driver"] {
+        let session = livy.sessions().await.pop().unwrap();
+        let path = format!(
+            "/__test/sessions/{}/kill",
+            session["name"].as_str().unwrap()
+        );
+        livy.admin("POST", &path, &json!({"what": what})).await;
+        if what == "driver" {
+            let dead = async {
+                while livy.sessions().await.pop().unwrap()["state"] != "dead" {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            tokio::time::timeout(crate::common::PATIENCE, dead)
+                .await
+                .unwrap();
+            server.works().await;
+        } else {
+            // The server notices a dead interpreter at the next statement only: that one is lost.
+            ran(&server, "1").await.failed("session_lost");
+            server.works().await;
+        }
+    }
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
+
+/// The session of a cancelled statement, and whether it was kept.
+async fn cancelled(livy: &LivyServer, server: &Server, tool: &str, arguments: Value) -> usize {
+    let statement = server.launch(tool, arguments).await;
+    server.reaches(&statement, "running").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let answer = server
+        .call("cancel_statement", json!({"statement": statement}))
+        .await
+        .ok();
+    assert_eq!(answer.status(), "cancelled", "{}", answer.text);
+    server.works().await;
+    livy.sessions().await.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_query_stops_and_keeps_its_session() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    let sql = json!({"sql": crate::common::ENDLESS_SQL});
+    assert_eq!(cancelled(&livy, &server, "query_sql", sql).await, 1);
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelled_python_that_does_not_stop_loses_its_session_and_leaves_no_process() {
+    let livy = LivyServer::start(&["--shutdown-timeout", "2"]).await;
+    let server = livy.client().await;
+    let code = "import subprocess\nsubprocess.Popen(['sleep', '600'])\nwhile True:\n    pass";
+    assert_eq!(
+        cancelled(&livy, &server, "run_pyspark", json!({"code": code})).await,
+        2
+    );
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_closed_while_python_runs_leaves_no_process() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    server
+        .call("open_session", json!({"name": "busy"}))
+        .await
+        .ok();
+    let statement = server
+        .launch(
+            "run_pyspark",
+            json!({"code": "while True: pass", "session": "busy"}),
+        )
+        .await;
+    server.reaches(&statement, "running").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server
+        .call("close_session", json!({"session": "busy"}))
+        .await
+        .ok();
+    livy.empties_within(Duration::from_secs(20)).await;
+    server.end().await;
+    livy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_lost_late_or_wrong_harm_nothing() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    // A lost answer to the create: the session is found by its name, and there is one.
+    livy.fault(json!({"method": "POST", "path": "/sessions", "fault": "lose_reply"}))
+        .await;
+    server.works().await;
+    assert_eq!(livy.sessions().await.len(), 1);
+    // Polls that are lost, late, or answered by a proxy.
+    for fault in [
+        json!({"fault": "lose_reply"}),
+        json!({"fault": "answer", "status": 502, "text": "<html><title>Bad Gateway</title></html>"}),
+        json!({"fault": "delay_reply", "seconds": 0.5}),
+        json!({"fault": "cut", "length": 20}),
+    ] {
+        let mut rule = fault;
+        rule["method"] = json!("GET");
+        rule["path"] = json!(".*/statements/.*");
+        livy.fault(rule.clone()).await;
+        let answer = ran(&server, "import time; time.sleep(0.3)\n'right'")
+            .await
+            .ok();
+        assert_eq!(answer.data("value"), Some("'right'\n"), "{rule}");
+        livy.admin("DELETE", "/__test/faults", &Value::Null).await;
+    }
+    assert_eq!(livy.sessions().await.len(), 1);
+    // The answer to a statement's POST is lost: it may have run, so it is not sent again.
+    livy.fault(json!({"method": "POST", "path": ".*/statements", "fault": "lose_reply"}))
+        .await;
+    let answer = ran(&server, "1").await.failed("session_lost");
+    assert!(
+        answer
+            .message()
+            .contains("nothing is known of how far it came"),
+        "{}",
+        answer.text
+    );
+    server.works().await;
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_ends_a_session_that_nobody_asks_for_and_keeps_a_busy_one_that_we_beat() {
+    let flags = [
+        "--watchdog-seconds",
+        "1",
+        "--gc-seconds",
+        "1",
+        "--session-timeout",
+        "12",
+    ];
+    let livy = LivyServer::start(&flags).await;
+    let setup = livy.setup_with("heartbeat = \"10s\"");
+    let mut server = Server::without_engine(setup).await;
+    // Longer than the heartbeat, and longer than the server's own idle limit, which polls do not hold off.
+    let answer = server
+        .call(
+            "run_pyspark",
+            json!({"code": "import time; time.sleep(16)\n'kept'", "wait_s": 60}),
+        )
+        .await
+        .ok();
+    assert_eq!(answer.data("value"), Some("'kept'\n"));
+    // Killed, we delete nothing; the server does.
+    crate::common::kill(server.pid());
+    server.gone_within(Duration::from_secs(10)).await;
+    livy.empties_within(Duration::from_secs(40)).await;
+    livy.end().await;
+}

@@ -1,0 +1,6 @@
+//! The same tools on a Livy server: the test server of `tests/livy`, with real Python and a real engine behind it.
+
+mod bad_server;
+mod faults;
+mod server;
+mod work;
