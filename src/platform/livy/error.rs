@@ -88,14 +88,16 @@ impl Refusal {
         self.no_session() || WORDS.iter().any(|word| self.says(word))
     }
 
-    /// It was surely not done, and may be later.
+    /// It was surely not done, and may be later. Who says when to come again has not taken it; a gateway that only lost
+    /// its connection to the server says 503 too, and does not know when.
     pub(super) fn refused_for_now(&self) -> bool {
-        matches!(self.status, 429 | 430 | 503) || self.no_room()
+        let later = self.status == 503 && self.retry_after.is_some();
+        matches!(self.status, 429 | 430) || later || self.no_room()
     }
 
     /// Whether the request may have been done all the same: a gateway lost the answer, or the server broke at it.
     pub(super) fn perhaps_done(&self) -> bool {
-        self.status >= 500 && self.status != 503
+        self.status >= 500 && !self.refused_for_now()
     }
 
     fn no_room(&self) -> bool {
@@ -299,6 +301,22 @@ mod tests {
             refusal(status, body).error("open a session", "http://h", &TargetName::new("dev"));
         assert_eq!(error.code(), code, "{error}");
         assert!(!error.hint_text().is_empty());
+    }
+
+    #[test]
+    fn only_who_says_when_to_come_again_has_surely_not_taken_a_request() {
+        let lost = refusal(
+            503,
+            "upstream connect error or disconnect/reset before headers",
+        );
+        assert!(lost.perhaps_done() && !lost.refused_for_now());
+        let later = Refusal {
+            retry_after: Some(Duration::from_secs(1)),
+            ..lost
+        };
+        assert!(later.refused_for_now() && !later.perhaps_done());
+        assert!(refusal(429, "").refused_for_now() && !refusal(429, "").perhaps_done());
+        assert!(refusal(500, "").perhaps_done() && refusal(502, "").perhaps_done());
     }
 
     #[test]

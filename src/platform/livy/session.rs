@@ -69,7 +69,7 @@ impl Live {
             lock(&self.id).get_or_insert(id);
         }
         if let Some(line) = body.last_lines(1).pop() {
-            *lock(&self.said) = Some(line);
+            *lock(&self.said) = Some(brief(&line));
         }
     }
 
@@ -196,6 +196,38 @@ pub(super) fn with_log(reason: String, lines: &[String]) -> String {
     format!("{reason}; its log ends: {}", lines.join(" | "))
 }
 
+/// A line of a log as a progress notice shows it: without its time, and short.
+fn brief(line: &str) -> String {
+    /// A terminal's line, with room for what stands before it.
+    const MOST: usize = 100;
+    let stamp =
+        |c: char| c.is_ascii_digit() || matches!(c, '/' | '-' | ':' | '.' | ',' | ' ' | 'T' | 'Z');
+    let text = match line.chars().next() {
+        Some(first) if first.is_ascii_digit() => line.trim_start_matches(stamp),
+        _ => line,
+    };
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_log_is_short_and_without_its_time() {
+        assert_eq!(
+            brief("26/11/21 16:28:15 INFO SparkEntries: Starting"),
+            "INFO SparkEntries: Starting"
+        );
+        assert_eq!(brief("2026-11-21T16:28:15.123Z WARN x"), "WARN x");
+        assert_eq!(brief("no time at 5"), "no time at 5");
+        assert_eq!(brief(&"é".repeat(300)).chars().count(), 101);
+    }
 }
