@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -122,6 +122,35 @@ impl<'a> Shot<'a> {
             ));
         }
         Ok(view)
+    }
+
+    /// Waits for work that is no statement of the caller's, which the first signal leaves, and shows what it waits for.
+    ///
+    /// # Errors
+    /// The work's own; `cancelled`.
+    pub(super) async fn until_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+        reports: &watch::Receiver<Option<Progress>>,
+    ) -> Result<T> {
+        let mut bar = Bar::new(self.output);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let show_from = Instant::now() + QUIET_FOR;
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = self.stop.cancelled() => {
+                    return Err(Error::new(Code::Cancelled, "the command was stopped"));
+                }
+                _ = look.tick() => {
+                    let progress = reports.borrow().clone();
+                    if let Some(progress) = progress.filter(|_| Instant::now() >= show_from) {
+                        bar.show(&progress)?;
+                    }
+                }
+            }
+        }
     }
 
     /// Closes everything that was opened, then says how the command ended.

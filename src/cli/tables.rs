@@ -1,6 +1,7 @@
 //! `sparklease tables`: what is in a target's catalogue, whole.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -9,14 +10,18 @@ use super::{Context, words};
 use crate::model::{
     Result, TableColumn, TableDetail, TableInfo, TableKind, TablesQuery, TargetName,
 };
+use crate::platform::Reporter;
 
 /// Tables of one page: as many as one look at their files bears, few enough to be interrupted between.
 const PAGE: usize = 500;
 
+/// For a session to ask the catalogue in, and for its answer. What a cluster needs to start one.
+const WAIT: Duration = Duration::from_secs(900);
+
 /// Arguments of `tables`.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(
-    long_about = "List the tables of a target's catalogue: names, kinds and comments, and on demand columns, rows and bytes. No session is opened.",
+    long_about = "List the tables of a target's catalogue: names, kinds and comments, and on demand columns, rows and bytes. On the local engine no session is opened; on a server the catalogue is asked in one.",
     after_help = "Examples:\n  \
                   sparklease tables\n  \
                   sparklease tables customer        names, columns and comments that say customer\n  \
@@ -59,11 +64,11 @@ async fn list(args: &Args, shot: &Shot<'_>) -> Result<ExitCode> {
     };
     let (mut tables, mut unread) = (Vec::new(), 0);
     let (target, page) = loop {
-        let listed = shot
-            .app
-            .service()
-            .tables(&shot.owner, asked.as_ref(), None, &query);
-        let (target, mut page) = listed.await?;
+        let service = shot.app.service();
+        let (target, _) = service.target(asked.as_ref())?;
+        let (report, reports) = Reporter::new();
+        let listed = service.tables(&shot.owner, Some(target), None, &query, WAIT, &report);
+        let (target, mut page) = shot.until_stopped(listed, &reports).await?;
         query.after = page.tables.last().map(|table| table.name.clone());
         unread += page.unread;
         tables.append(&mut page.tables);
@@ -196,6 +201,7 @@ fn kind(kind: TableKind) -> &'static str {
     match kind {
         TableKind::Managed => "managed",
         TableKind::External => "external",
+        TableKind::Table => "table",
         TableKind::View => "view",
         TableKind::TempView => "temp view",
     }

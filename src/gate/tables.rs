@@ -366,6 +366,7 @@ impl<'a> List<'a> {
                 self.page.unread
             ));
         }
+        draft.foot.extend(self.page.notes.iter().cloned());
         let narrow = self.page.more && !self.ask.continued;
         if narrow && self.ask.pattern.is_none() {
             draft.foot.push(
@@ -570,6 +571,7 @@ fn kind_word(kind: TableKind) -> &'static str {
     match kind {
         TableKind::Managed => "managed",
         TableKind::External => "external",
+        TableKind::Table => "table",
         TableKind::View => "view",
         TableKind::TempView => "temp_view",
     }

@@ -101,11 +101,11 @@ pub(super) async fn complete(server: &Server, request: &CompleteRequestParams) -
         ..TablesQuery::default()
     };
     // A menu has no place for an error.
-    let Ok((_, page)) = server
-        .service
-        .tables(&server.owner, None, None, &query)
-        .await
-    else {
+    // It is asked for with each letter: nothing is opened and paid for by it.
+    if !server.service.lists_without_session(None) {
+        return CompleteResult::default();
+    }
+    let Ok((_, page)) = resources::tables(server, None, &query).await else {
         return CompleteResult::default();
     };
     let names = page.tables.iter().map(|table| {

@@ -1,6 +1,8 @@
 //! Table schemas as resources, for clients that read them; nothing depends on it. What they hold is what `list_tables`
 //! tells, and leaves by the gate as that does.
 
+use std::time::Duration;
+
 use rmcp::ErrorData;
 use rmcp::model::{
     CacheScope, ErrorCode, ListResourceTemplatesResult, ListResourcesResult, ReadResourceResult,
@@ -9,7 +11,10 @@ use rmcp::model::{
 
 use super::Server;
 use crate::gate::{TablesAsk, TablesCursor};
-use crate::model::{Code, Error, Result, TableDetail, TableName, TablesQuery, TargetName};
+use crate::model::{
+    Code, Error, Result, TableDetail, TableName, TablesPage, TablesQuery, TargetName,
+};
+use crate::platform::Reporter;
 
 /// Resources of one page. Clients show them in a menu, where more are of no use.
 const PAGE: usize = 100;
@@ -34,10 +39,11 @@ pub(super) async fn list(
         limit: PAGE,
         ..TablesQuery::default()
     };
-    let listed = server
-        .service
-        .tables(&server.owner, None, None, &query)
-        .await;
+    // Clients ask for this by themselves: nothing is opened and paid for by it.
+    if !server.service.lists_without_session(None) {
+        return Ok(ListResourcesResult::default());
+    }
+    let listed = tables(server, None, &query).await;
     let (target, page) = listed.map_err(|e| failed(server, &e))?;
     let next = page.tables.last().filter(|_| page.more);
     let next = next.map(|last| TablesCursor::behind(last.name.clone()).to_string());
@@ -103,10 +109,7 @@ pub(super) async fn schema(
         limit: 1,
         ..TablesQuery::default()
     };
-    let (target, page) = server
-        .service
-        .tables(&server.owner, target, None, &query)
-        .await?;
+    let (target, page) = tables(server, target, &query).await?;
     if page.tables.is_empty() {
         return Ok(None);
     }
@@ -119,6 +122,20 @@ pub(super) async fn schema(
         continued: false,
     };
     Ok(Some(server.gate.tables(&ask, &page).text().to_owned()))
+}
+
+/// A page of a target's tables, without temp views.
+pub(super) async fn tables(
+    server: &Server,
+    target: Option<&TargetName>,
+    query: &TablesQuery,
+) -> Result<(TargetName, TablesPage)> {
+    let wait = Duration::from_secs(server.defaults.wait_s);
+    let (report, _) = Reporter::new();
+    server
+        .service
+        .tables(&server.owner, target, None, query, wait, &report)
+        .await
 }
 
 /// `spark://local/sales.two%20words`; a dot within a name stands as `%2E`.

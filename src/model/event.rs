@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Batch, Error, Written};
+use super::{Batch, Error, TablesPage, Written};
 
 /// Which descriptor a text came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub enum Event {
     Image(Image),
     /// A table was written; the figures are the platform's own, read back after the commit.
     Written(Written),
+    /// Tables of the catalogue were read.
+    Tables(Box<TablesPage>),
     /// The last event.
     End {
         /// How.

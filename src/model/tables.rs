@@ -92,6 +92,8 @@ pub enum TableKind {
     Managed,
     /// A table whose files are where somebody chose.
     External,
+    /// A table; whose its files are is not known.
+    Table,
     /// A view that the catalogue keeps.
     View,
     /// A view of one session.
@@ -205,6 +207,8 @@ pub struct TablesPage {
     pub unread: u64,
     /// How old the answer is; zero where the catalogue was read just now.
     pub age: Duration,
+    /// What else a reader must know of it, as sentence fragments in our own words.
+    pub notes: Vec<String>,
 }
 
 /// What a write does with a table that is there, and with one that is not.

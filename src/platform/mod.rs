@@ -37,6 +37,8 @@ pub(crate) struct Capability {
     /// How long a session outlives our last sign of life, by the server's own doing; `None` where it has no such limit, or
     /// where nothing outlives us.
     pub backstop: Option<Duration>,
+    /// The catalogue can only be asked in a session, by [`Work::Tables`]; otherwise [`Platform::tables`] asks it.
+    pub tables_in_session: bool,
 }
 
 /// When a statement is looked at.
@@ -137,6 +139,13 @@ pub(crate) enum Work {
     },
     /// A table is written.
     Write(Box<Write>),
+    /// A page of the catalogue's tables is read, where that takes a session; see [`Capability::tables_in_session`].
+    Tables {
+        /// Which tables.
+        query: TablesQuery,
+        /// The session's temp views too.
+        views: bool,
+    },
 }
 
 /// A table to write; its parts are checked as far as they can be without a session.
@@ -240,7 +249,8 @@ pub(crate) trait Platform: Debug + Display + Send + Sync {
 
     /// A page of the tables that the target's catalogue knows, and of the temp views of `session` where one is given.
     ///
-    /// Called by a tool call, which may go away: reads only.
+    /// Called by a tool call, which may go away, and only where [`Capability::tables_in_session`] is not set: reads
+    /// only.
     ///
     /// # Errors
     /// `platform_unavailable`, `unsupported`.

@@ -274,6 +274,7 @@ pub(crate) fn joined(mut views: TablesPage, catalogue: TablesPage, limit: usize)
     views.databases.extend(catalogue.databases);
     views.unread += catalogue.unread;
     views.age = catalogue.age;
+    views.notes.extend(catalogue.notes);
     views.near.extend(catalogue.near);
     views.near.truncate(NEAR);
     if views.total > 0 {

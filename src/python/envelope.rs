@@ -54,6 +54,9 @@ pub(crate) struct Envelope {
     /// What the harness found when it was installed.
     #[serde(default)]
     pub about: Option<About>,
+    /// What a question of our own was answered.
+    #[serde(default)]
+    pub answer: Option<Value>,
 }
 
 /// A session's own words about itself.

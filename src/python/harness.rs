@@ -26,13 +26,14 @@ const FILES: [(&str, &str); 9] = [
 ];
 
 /// What a session behind a REPL loads, in this order; each text is the module `sparklease_<name>`.
-const REPL: [(&str, &str); 7] = [
+const REPL: [(&str, &str); 8] = [
     ("values", include_str!("values.py")),
     ("tables", include_str!("tables.py")),
     ("frames", include_str!("frames.py")),
     ("streams", include_str!("streams.py")),
     ("cell", include_str!("cell.py")),
     ("sql", include_str!("sql.py")),
+    ("catalog", include_str!("catalog.py")),
     ("repl", include_str!("repl.py")),
 ];
 

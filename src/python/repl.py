@@ -22,9 +22,10 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
+from sparklease_catalog import details, names
 from sparklease_cell import Session
 from sparklease_sql import run as run_sql
 from sparklease_streams import Capture
@@ -41,6 +42,9 @@ LOOK_EVERY = 0.5
 # each fresh cell need not look at it again (0.1 s with pandas).
 MANY_MODULES = 20
 NAMES = ("spark", "sc", "sqlContext")
+# What is asked of us and not of user code: each gives an answer of its own and shows nothing.
+OWN: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]] = {"names": names, "details": details}
+NO_OUTPUT = {"max_rows": 0, "max_bytes": 0, "max_figures": 0}
 NO_DETAILS: dict[str, Any] = dict.fromkeys(("error_class", "sqlstate", "line", "column"))
 EMPTY: dict[str, Any] = {
     "text": None,
@@ -152,11 +156,16 @@ class Repl:
     def __call__(self, text: str) -> None:
         request = _decode(_b64decode(text))
         nonce, op = request["nonce"], request["op"]
+        answer: dict[str, Any] = {}
         if op == "run":
             envelope = self._session.run(request, self._provide, Capture())
         elif op == "sql":
             work = lambda outputs: run_sql(self._spark(), request["sql"], request.get("params"), outputs)  # noqa: E731
             envelope = self._session.run(request, self._provide, Capture(), work)
+        elif op in OWN:
+            work = lambda _: answer.update(OWN[op](self._spark(), request))  # noqa: E731
+            envelope = self._session.run({**NO_OUTPUT, **request}, self._provide, Capture(), work)
+            envelope["answer"] = answer
         else:
             envelope = {"nonce": nonce, "status": "ok", **EMPTY, "warnings": []}
         if op == "install":

@@ -308,6 +308,7 @@ fn keep_event(
         Event::Table(batch) => record.lock().table(batch, &statements.folder, one_result)?,
         Event::Image(image) => record.lock().image(image),
         Event::Written(written) => record.lock().written = Some(written),
+        Event::Tables(page) => record.lock().tables = Some(*page),
         // The loop has taken it.
         Event::End { .. } => {}
     }

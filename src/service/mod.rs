@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::drive::Waits;
 use self::statements::{Phase, Record, Statements};
+use self::tables::Listings;
 pub(crate) use self::write::{WriteCall, WriteSource, table_name};
 use crate::lease::LeaseHandle;
 use crate::model::{
@@ -68,6 +69,7 @@ pub(crate) struct Parts {
 pub(crate) struct Service {
     parts: Arc<Parts>,
     statements: Statements,
+    listings: Listings,
 }
 
 /// Printed output as it comes, raw: all of it, while what is kept is cut. A reader that is slow slows the code down.
@@ -134,6 +136,7 @@ impl Service {
         Self {
             parts: Arc::new(parts),
             statements,
+            listings: Listings::default(),
         }
     }
 

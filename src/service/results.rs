@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tempfile::SpooledTempFile;
 
-use crate::model::{Batch, Cell, Column, Error, Image, Page, Result, Written};
+use crate::model::{Batch, Cell, Column, Error, Image, Page, Result, TablesPage, Written};
 
 /// Rows that stay in memory before they spill, in bytes: an ordinary first page.
 const SPILL_AFTER: usize = 64 * 1024;
@@ -38,6 +38,7 @@ pub(super) struct Results {
     images: Vec<Image>,
     warnings: Vec<String>,
     pub(super) written: Option<Written>,
+    pub(super) tables: Option<TablesPage>,
 }
 
 impl Results {
@@ -52,6 +53,7 @@ impl Results {
             images: Vec::new(),
             warnings: Vec::new(),
             written: None,
+            tables: None,
         }
     }
 

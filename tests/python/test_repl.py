@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "python"
-FILES = ("values", "tables", "streams", "cell", "sql", "repl")
+FILES = ("values", "tables", "frames", "streams", "cell", "sql", "catalog", "repl")
 # One request a line, one answer a line; what is printed is the answer. Its names are not those of user code.
 REPL = """
 import io, json, sys

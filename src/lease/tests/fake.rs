@@ -54,6 +54,7 @@ impl Fake {
             engine: "fake".to_owned(),
             poll: None,
             backstop: None,
+            tables_in_session: false,
         };
         Self {
             capability,

@@ -182,7 +182,7 @@ pub(super) async fn call(
         "query_sql" => statements::sql(server, args, context, true).await,
         "run_sql" => statements::sql(server, args, context, false).await,
         "run_pyspark" => statements::python(server, args, context).await,
-        "list_tables" => tables::list(server, args).await,
+        "list_tables" => tables::list(server, args, context).await,
         "write_table" => write::table(server, args, context).await,
         "get_statement" => statements::get(server, args, context).await,
         "cancel_statement" => statements::cancel(server, args, context).await,

@@ -1,9 +1,16 @@
 //! `list_tables`.
 
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::service::RequestContext;
+
 use super::{Args, Failed};
 use crate::gate::{Answer, TablesAsk};
 use crate::mcp::Server;
+use crate::mcp::progress::Notices;
 use crate::model::{TableDetail, TablesQuery};
+use crate::platform::Reporter;
 
 /// Tables that are asked for: more than an answer can hold, so that it is the answer's size that decides.
 pub(super) const NAMES: usize = 200;
@@ -11,7 +18,11 @@ pub(super) const NAMES: usize = 200;
 /// The same where the files of each may be looked at.
 const COLUMNS: usize = 48;
 
-pub(super) async fn list(server: &Server, mut args: Args<'_>) -> Result<Answer, Failed> {
+pub(super) async fn list(
+    server: &Server,
+    mut args: Args<'_>,
+    context: &RequestContext<RoleServer>,
+) -> Result<Answer, Failed> {
     let pattern = args.pattern();
     let detail = args.detail();
     let target = args.target();
@@ -28,14 +39,30 @@ pub(super) async fn list(server: &Server, mut args: Args<'_>) -> Result<Answer, 
             TableDetail::Columns | TableDetail::Stats => COLUMNS,
         },
     };
-    let (name, page) = server
-        .service
-        .tables(&server.owner, target.as_ref(), session.as_ref(), &query)
-        .await?;
+    let (report, reports) = Reporter::new();
+    let mut notices = Notices::new(context, server.gate.clone());
+    let listed = server.service.tables(
+        &server.owner,
+        target.as_ref(),
+        session.as_ref(),
+        &query,
+        Duration::from_secs(server.defaults.wait_s),
+        &report,
+    );
+    tokio::pin!(listed);
+    let (name, page) = loop {
+        tokio::select! {
+            listed = &mut listed => break listed?,
+            () = notices.due() => {
+                let progress = reports.borrow().clone();
+                notices.send("listing", progress.as_ref()).await;
+            }
+        }
+    };
     let ask = TablesAsk {
         target: name,
         target_given: target.is_some(),
-        session,
+        session: session.clone(),
         pattern,
         detail,
         continued: query.after.is_some(),

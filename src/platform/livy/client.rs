@@ -1,6 +1,7 @@
 //! The calls of Livy's protocol, each with its own deadline. A session is addressed by our name for it and not by its
 //! number: numbers start again when the server does, and then name somebody else's session.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -45,6 +46,8 @@ pub(super) struct Client {
     pub(super) dialect: &'static Dialect,
     /// When a statement is looked at.
     pub(super) poll: Poll,
+    /// Statements that may have changed what the catalogue knows, counted when each has ended.
+    pub(super) changes: AtomicU64,
 }
 
 impl Client {

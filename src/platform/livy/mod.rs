@@ -1,5 +1,5 @@
 //! Sessions on a Livy server. [`dialect`] holds what differs between its kinds as data; [`client`] has the calls,
-//! [`wire`] and [`error`] read the answers; [`open`], [`run`] and [`close`] are the life of a session.
+//! [`wire`] and [`error`] read the answers; [`open`], [`run`] and [`close`] are the life of a session; [`tables`] lists what its catalogue knows.
 
 mod client;
 mod close;
@@ -8,10 +8,12 @@ mod error;
 mod open;
 mod run;
 mod session;
+mod tables;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -95,6 +97,7 @@ impl Livy {
                 backstop: dialect
                     .heartbeat
                     .map(|_| options.heartbeat + dialect.watchdog),
+                tables_in_session: true,
             },
             dialect,
             address,
@@ -112,6 +115,7 @@ impl Livy {
                     Arc::new(Client {
                         http,
                         dialect: self.dialect,
+                        changes: AtomicU64::new(0),
                         poll: self.capability.poll.unwrap_or(POLL),
                     })
                 })
@@ -214,11 +218,9 @@ impl Platform for Livy {
         _session: Option<&RemoteSession>,
         _query: &TablesQuery,
     ) -> Result<TablesPage> {
-        Err(Error::new(
-            Code::Unsupported,
-            "list_tables does not work on this target yet",
-        )
-        .hint("Call query_sql(sql=\"show tables\"), or query_sql(sql=\"describe table NAME\")."))
+        Err(Error::internal(
+            "the catalogue was asked without a session's statement",
+        ))
     }
 
     async fn shutdown(&self) {

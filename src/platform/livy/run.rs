@@ -2,6 +2,7 @@
 //! with its session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::client::{Client, Trouble};
 use super::session::{LOG_LINES, Live, ended, with_log};
+use super::tables;
 use super::wire::{SessionState, StatementBody, StatementState};
 use crate::model::{Code, End, Error, Event, Progress, Result, Retry};
 use crate::platform::{Params, Statement, Work};
@@ -35,6 +37,9 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 
 const OUT_OF_STEP: &str =
     "its answers are out of step: something wrote into the interpreter's own channel";
+
+/// How a statement ended, and why its session is lost, if it is.
+pub(super) type Ended = (End, Option<String>);
 
 /// What a statement came to.
 pub(super) enum Reply {
@@ -68,19 +73,28 @@ pub(super) async fn run(
     cancel: CancellationToken,
     events: mpsc::Sender<Event>,
 ) {
-    let (end, session_lost) = match request(&statement) {
-        Err(e) => (End::Failed(e), None),
-        Ok((request, nonce, language)) => {
-            let job = Job {
-                client: &client,
-                live: &live,
-                cancel: &cancel,
-                events: Some(&events),
-            };
-            let reply = job.answer(&harness::call(&request), &nonce).await;
-            job.end(reply, language).await
-        }
+    let job = Job {
+        client: &client,
+        live: &live,
+        cancel: &cancel,
+        events: Some(&events),
     };
+    let (end, session_lost) = match &statement.work {
+        Work::Tables { query, views } => tables::run(&job, query, *views).await,
+        _ => match request(&statement) {
+            Err(e) => (End::Failed(e), None),
+            Ok((request, nonce, language)) => {
+                let reply = job.answer(&harness::call(&request), &nonce).await;
+                job.end(reply, language).await
+            }
+        },
+    };
+    if !matches!(
+        statement.work,
+        Work::Tables { .. } | Work::Sql { reads: true, .. }
+    ) {
+        client.changes.fetch_add(1, Ordering::Relaxed);
+    }
     if let Some(reason) = &session_lost {
         live.lose(reason.as_str());
     }
@@ -127,6 +141,7 @@ fn request(statement: &Statement) -> Result<(Value, String, Language)> {
                 Language::Python,
             )
         }
+        Work::Tables { .. } => return Err(Error::internal("a list of tables is no one request")),
         Work::Write(write) => {
             return Err(Error::new(
                 Code::Unsupported,
@@ -146,8 +161,8 @@ fn request(statement: &Statement) -> Result<(Value, String, Language)> {
 
 /// A statement on its way.
 pub(super) struct Job<'a> {
-    client: &'a Client,
-    live: &'a Live,
+    pub(super) client: &'a Client,
+    pub(super) live: &'a Live,
     cancel: &'a CancellationToken,
     /// `None`: nobody listens.
     events: Option<&'a mpsc::Sender<Event>>,
@@ -164,14 +179,39 @@ impl<'a> Job<'a> {
         }
     }
 
-    async fn say(&self, event: Event) {
+    pub(super) async fn say(&self, event: Event) {
         if let Some(events) = self.events {
             let _ = events.send(event).await;
         }
     }
 
+    /// Asks the harness a question of ours and takes its answer.
+    ///
+    /// # Errors
+    /// How the statement ended, where that is without an answer.
+    /// # Cancel safety
+    /// As [`Job::answer`].
+    pub(super) async fn ask(&self, op: &str, mut request: Value) -> Result<Value, Ended> {
+        let nonce = Uuid::new_v4().simple().to_string();
+        if let Value::Object(fields) = &mut request {
+            fields.insert("op".to_owned(), json!(op));
+            fields.insert("nonce".to_owned(), json!(nonce));
+        }
+        match self.answer(&harness::call(&request), &nonce).await {
+            Reply::Envelope(envelope)
+                if envelope.status == Status::Ok && envelope.lost.is_none() =>
+            {
+                envelope.answer.ok_or_else(|| {
+                    let missing = Error::internal("the harness gave no answer");
+                    (End::Failed(missing), None)
+                })
+            }
+            reply => Err(self.end(reply, Language::Sql).await),
+        }
+    }
+
     /// A reply as the end of a statement, after what it gave has been told.
-    async fn end(&self, reply: Reply, language: Language) -> (End, Option<String>) {
+    async fn end(&self, reply: Reply, language: Language) -> Ended {
         if matches!(reply, Reply::Lost { ran: true, .. }) {
             // Also where the answer to its POST was lost: nobody may run it again.
             self.say(Event::Started).await;

@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Trouble};
+use super::tables::Listing;
 use super::wire::{SessionBody, SessionState};
 use crate::model::{StatementId, Tag};
 use crate::platform::remote::Created;
@@ -26,6 +27,8 @@ pub(super) struct Live {
     running: Mutex<Option<Running>>,
     /// The last line of its log, as the last look at it showed.
     said: Mutex<Option<String>>,
+    /// What its catalogue knew when it was last asked.
+    listing: Mutex<Option<Listing>>,
     /// Its heartbeat, and its open, end with this.
     pub(super) over: CancellationToken,
 }
@@ -44,6 +47,7 @@ impl Live {
             lost: Mutex::default(),
             running: Mutex::default(),
             said: Mutex::default(),
+            listing: Mutex::default(),
             over: CancellationToken::new(),
         }
     }
@@ -76,6 +80,16 @@ impl Live {
     /// The last line of its log.
     pub(super) fn said(&self) -> Option<String> {
         lock(&self.said).clone()
+    }
+
+    /// Takes what its catalogue knew when it was last asked.
+    pub(super) fn take_listing(&self) -> Option<Listing> {
+        lock(&self.listing).take()
+    }
+
+    /// Remembers it.
+    pub(super) fn keep_listing(&self, listing: Listing) {
+        *lock(&self.listing) = Some(listing);
     }
 
     /// Why it cannot be used any more.

@@ -70,6 +70,7 @@ impl Local {
                 engine: ENGINE.to_owned(),
                 poll: None,
                 backstop: None,
+                tables_in_session: false,
             },
             installer,
             workshop,

@@ -3,4 +3,5 @@
 mod bad_server;
 mod faults;
 mod server;
+mod tables;
 mod work;

@@ -89,6 +89,10 @@ pub(super) async fn run(
                 exit = live.worker.gone() => running.crashed(&exit.reason),
             }
         }
+        Work::Tables { .. } => Ended {
+            end: End::Failed(Error::internal("the catalogue needs no session here")),
+            session_lost: None,
+        },
         Work::Write(write) => {
             let writer = Writer {
                 live: &live,
