@@ -23,13 +23,18 @@ pub(super) struct Waits {
     pub(super) open: Duration,
     /// On the platform.
     pub(super) statement: Duration,
+    /// What is left of that.
+    pub(super) left: Duration,
 }
 
 /// What becomes of what a statement gives.
 #[derive(Debug)]
 pub(super) enum Keep {
     /// All rows are one result: SQL.
-    OneResult,
+    OneResult {
+        /// The text only reads: lost with its session, it may be run again.
+        only_reads: bool,
+    },
     /// Each table is a result; who reads the output as it comes, if anybody.
     Results(Option<Tap>),
 }
@@ -45,7 +50,13 @@ pub(super) async fn drive(
 ) {
     let work = async {
         let mut others = OTHER_SESSIONS;
+        let mut lost: Option<Loss> = None;
         loop {
+            let mut waits = waits;
+            if let Some(lost) = &lost {
+                // What it may take, it may take in all.
+                waits.left = waits.left.saturating_sub(lost.ran_for);
+            }
             let ended = match acquire(&record, &lease, waits).await {
                 Ok(Some(lease)) => {
                     run(&statements, &record, lease, statement.clone(), &keep, waits).await
@@ -60,6 +71,20 @@ pub(super) async fn drive(
                     record.update(|phase| phase.state = StatementState::Queued);
                 }
                 Ran::Not(e) => break End::Failed(e),
+                Ran::Lost(loss) => match lost {
+                    None => {
+                        record.lock().begin_again(format!(
+                            "its first session was lost ({}), so it was run again in another one",
+                            loss.reason
+                        ));
+                        record.update(|phase| {
+                            phase.state = StatementState::Queued;
+                            phase.progress = None;
+                        });
+                        lost = Some(loss);
+                    }
+                    Some(first) => break End::Failed(lost_twice(&loss.error, &first.reason)),
+                },
             }
         }
     };
@@ -159,6 +184,16 @@ enum Ran {
     To(End),
     /// The session was dead already: nothing of it has run.
     Not(Error),
+    /// The session died under it. It only reads, so it may be run again.
+    Lost(Loss),
+}
+
+/// A session that was lost with the statement that ran in it.
+struct Loss {
+    error: Error,
+    reason: String,
+    /// How long the statement had run.
+    ran_for: Duration,
 }
 
 /// Why a running statement is being ended.
@@ -184,7 +219,8 @@ async fn run(
     let mut events = lease.run(statement);
     let mut ending = Ending::No;
     let mut begun = false;
-    let mut deadline = Instant::now() + waits.statement;
+    let started = Instant::now();
+    let mut deadline = started + waits.left;
     let (end, session_lost) = loop {
         tokio::select! {
             event = events.next() => match event {
@@ -199,7 +235,7 @@ async fn run(
                             () = sleep_until(deadline) => {}
                         }
                     }
-                    if let Err(e) = keep_event(statements, record, event, matches!(keep, Keep::OneResult))
+                    if let Err(e) = keep_event(statements, record, event, matches!(keep, Keep::OneResult { .. }))
                         && ending == Ending::No
                     {
                         // The rows have no place: the work is stopped, and the reason is the statement's.
@@ -233,6 +269,7 @@ async fn run(
         }
     };
     drop(events);
+    let only_reads = matches!(keep, Keep::OneResult { only_reads: true });
     if let Some(reason) = &session_lost {
         tracing::info!(session = %lease.session.id, reason, "session lost");
         if lease.named.is_some() || matches!(end, End::Cancelled) {
@@ -243,23 +280,37 @@ async fn run(
     }
     let named = lease.named.clone();
     let target = lease.target.clone();
-    let lost = session_lost.is_some();
-    if let End::Failed(e) = &end
-        && e.code() == Code::SessionLost
-        && (lost, begun, ending, &named) == (true, false, Ending::No, &None)
-    {
-        let e = e.clone();
-        lease.release(session_lost.map_or(Outcome::Healthy, Outcome::Lost));
-        return Ran::Not(e);
-    }
+    let lost = session_lost.clone();
     lease.release(session_lost.map_or(Outcome::Healthy, Outcome::Lost));
-    let named_lost = named.clone().filter(|_| lost);
+    if let (End::Failed(e), Some(reason)) = (&end, &lost)
+        && e.code() == Code::SessionLost
+        && (ending, &named) == (Ending::No, &None)
+    {
+        if !begun {
+            return Ran::Not(e.clone());
+        }
+        if only_reads {
+            return Ran::Lost(Loss {
+                error: e.clone(),
+                reason: reason.clone(),
+                ran_for: started.elapsed(),
+            });
+        }
+    }
+    let named_lost = named.clone().filter(|_| lost.is_some());
     let end = match (end, named) {
-        // A name is never bound to another session by itself.
-        (End::Failed(e), Some(name)) if lost && e.code() == Code::SessionLost => {
-            End::Failed(e.retry(Retry::No).hint(format!(
-                "Call open_session(name=\"{name}\", target=\"{target}\") to start a new one; its variables and temp views are lost."
-            )))
+        (End::Failed(e), named) if lost.is_some() && e.code() == Code::SessionLost => {
+            let e = match begun && !only_reads {
+                true => perhaps_done(&e),
+                false => e,
+            };
+            // A name is never bound to another session by itself.
+            End::Failed(match named {
+                Some(name) => e.retry(Retry::No).hint(format!(
+                    "Call open_session(name=\"{name}\", target=\"{target}\") to start a new one; its variables and temp views are lost."
+                )),
+                None => e,
+            })
         }
         (end, _) => end,
     };
@@ -273,6 +324,27 @@ async fn run(
         }
         (_, end, None) => end,
     })
+}
+
+/// The error of a statement that may write and was lost with its session: it is never run again by itself.
+fn perhaps_done(error: &Error) -> Error {
+    let message = format!("{}; it may have had effects before", error.message());
+    Error::new(Code::SessionLost, message)
+        .hint("Check what it has done, then call the tool again; a new session is opened. Variables and temp views of the old one are lost.")
+        .retry(error.retry_kind())
+        .source_error(error.clone())
+}
+
+/// The error of a statement whose second session was lost too.
+fn lost_twice(error: &Error, first: &str) -> Error {
+    let message = format!(
+        "{}; it had been run again after its first session was lost too ({first})",
+        error.message()
+    );
+    Error::new(Code::SessionLost, message)
+        .hint(error.hint_text().to_owned())
+        .retry(error.retry_kind())
+        .source_error(error.clone())
 }
 
 /// `reopen` is the call that opens the named session anew which was lost with the statement.

@@ -205,9 +205,9 @@ impl Service {
     ) -> Result<Waiting> {
         let name = self.target_of(owner, place).await?;
         let (name, target) = self.target(name.as_ref())?;
-        let mut reads = false;
+        let (mut reads, mut only_reads) = (false, false);
         match sql::classify(&call.sql) {
-            Verdict::Reads(read) => reads = read.is_relation(),
+            Verdict::Reads(read) => (reads, only_reads) = (read.is_relation(), true),
             Verdict::Refused(refusal) if call.reads_only => {
                 return Err(Error::new(Code::PolicyDenied, refusal.reason)
                     .hint(refusal.hint)
@@ -242,7 +242,8 @@ impl Service {
             keep_views: place.session.is_some(),
             reads,
         };
-        Ok(self.start(owner, name, target, place, work, drive::Keep::OneResult))
+        let keep = drive::Keep::OneResult { only_reads };
+        Ok(self.start(owner, name, target, place, work, keep))
     }
 
     /// Starts a piece of Python and returns at once. `tap` gets what it prints.
@@ -285,12 +286,14 @@ impl Service {
             max_rows: target.rows,
             max_bytes: target.bytes,
         };
+        let statement_for = place
+            .timeout
+            .map_or(target.statement, |asked| asked.min(target.statement));
         let waits = Waits {
             queue: target.queue_wait,
             open: target.open,
-            statement: place
-                .timeout
-                .map_or(target.statement, |asked| asked.min(target.statement)),
+            statement: statement_for,
+            left: statement_for,
         };
         let phase = record.watch();
         tokio::spawn(drive::drive(

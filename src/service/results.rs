@@ -57,6 +57,12 @@ impl Results {
         }
     }
 
+    /// Forgets what a run gave whose session was lost; the next one gives all of it anew.
+    pub(super) fn begin_again(&mut self, why: String) {
+        *self = Self::new();
+        self.warning(why);
+    }
+
     /// Adds rows. SQL sends one result in many batches, Python many results in one batch each.
     ///
     /// # Errors
@@ -414,6 +420,21 @@ mod tests {
             text.len() - note.len() + usize::try_from(dropped).unwrap(),
             1_000_010
         );
+    }
+
+    #[test]
+    fn what_begins_again_has_nothing_of_the_first_run_but_the_reason() {
+        let folder = std::env::temp_dir();
+        let mut results = Results::new();
+        results.table(batch(0, 300), &folder, true).unwrap();
+        results.text("printed");
+        results.warning("of the first run".to_owned());
+        results.begin_again("lost".to_owned());
+        assert_eq!(results.page(0, 10).unwrap(), None);
+        results.table(batch(0, 3), &folder, true).unwrap();
+        assert_eq!(results.page(0, 10).unwrap().unwrap().kept_rows, 3);
+        assert_eq!(results.output(), (String::new(), 0));
+        assert_eq!(results.warnings(), ["lost"]);
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Service {
             query: asked.query.clone(),
             views: asked.session.is_some(),
         };
-        let keep = drive::Keep::OneResult;
+        let keep = drive::Keep::OneResult { only_reads: true };
         let started = self.start(&asked.owner, &asked.target, target, &place, work, keep);
         let listing = Listing {
             asked: asked.clone(),

@@ -91,7 +91,14 @@ impl Service {
             partition_by: call.partition_by,
         };
         let work = Work::Write(Box::new(write));
-        Ok(self.start(owner, name, target, place, work, drive::Keep::OneResult))
+        Ok(self.start(
+            owner,
+            name,
+            target,
+            place,
+            work,
+            drive::Keep::OneResult { only_reads: false },
+        ))
     }
 
     /// The real path of a file that may be named.

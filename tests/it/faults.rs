@@ -41,30 +41,64 @@ async fn a_spare_killed_while_it_waits_is_replaced_without_a_word() {
     server.end().await;
 }
 
+/// Why a killed worker is gone.
+const REASON: &str =
+    "it was killed (SIGKILL): by a cancel, by the system for want of memory, or by hand";
+
+const KILLED: &str = "the session's worker process is gone: it was killed (SIGKILL): by a cancel, by the system for \
+                      want of memory, or by hand";
+
+/// Of Python, which may have done something before.
 fn killed(answer: Answer) {
     let answer = answer.failed("session_lost");
     assert_eq!(
         answer.message(),
-        "the session's worker process is gone: it was killed (SIGKILL): by a cancel, by the system for want of \
-         memory, or by hand"
+        format!("{KILLED}; it may have had effects before")
     );
     assert_eq!(
         answer.hint(),
-        "Call the tool again; a new session is opened. Variables and temp views of the old one are lost."
+        "Check what it has done, then call the tool again; a new session is opened. Variables and temp views of the old one are lost."
     );
     assert_eq!(answer.structured["retryable"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_killed_while_sql_runs_is_session_lost() {
+async fn a_query_whose_worker_is_killed_runs_again_and_is_session_lost_the_second_time() {
     let server = Server::start().await;
     let statement = server
         .launch("query_sql", json!({"sql": ENDLESS_SQL}))
         .await;
     server.reaches(&statement, "running").await;
+    let first = server.worker();
+    killed_for_good(first).await;
+    wait_until("it runs again", PATIENCE, || server.workers().len() == 1).await;
+    server.reaches(&statement, "running").await;
     kill(server.worker());
-    killed(server.ended(&statement).await);
+    let answer = server.ended(&statement).await.failed("session_lost");
+    assert_eq!(
+        answer.message(),
+        format!("{KILLED}; it had been run again after its first session was lost too ({REASON})")
+    );
     server.works().await;
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_whose_worker_is_killed_gives_its_rows_from_the_second_one_and_says_so() {
+    let server = Server::start().await;
+    let statement = server
+        .launch(
+            "query_sql",
+            json!({"sql": "select count(*) as n from range(40000) a, range(100000) b where a.id + b.id >= 0"}),
+        )
+        .await;
+    server.reaches(&statement, "running").await;
+    kill(server.worker());
+    let answer = server.ended(&statement).await.ok();
+    assert_eq!(answer.cell(), "4000000000");
+    let again =
+        format!("its first session was lost ({REASON}), so it was run again in another one");
+    assert_eq!(answer.structured["warnings"], json!([again]));
     server.end().await;
 }
 
@@ -93,7 +127,7 @@ async fn a_function_that_crashes_the_process_is_session_lost() {
     let answer = answer.failed("session_lost");
     assert_eq!(
         answer.message(),
-        "the session's worker process is gone: it crashed (segmentation fault)"
+        "the session's worker process is gone: it crashed (segmentation fault); it may have had effects before"
     );
     server.works().await;
     server.end().await;
