@@ -87,6 +87,7 @@ impl App {
                     platform.clone(),
                     Limits {
                         sessions: limits.sessions,
+                        warm: limits.warm,
                         queue: limits.queue,
                         idle_for: limits.idle,
                         silence_for: settings.server.silence,
@@ -152,6 +153,7 @@ impl App {
 
     /// A server for one client. Its sessions are its owner's alone.
     pub(crate) fn server(&self, owner: OwnerId) -> Server {
+        self.service.keep_warm();
         Server::new(
             self.service.clone(),
             self.gate.clone(),

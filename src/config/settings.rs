@@ -265,6 +265,10 @@ pub(crate) struct Limits {
     /// Sessions at a time.
     #[serde(with = "Count::<1, 64>")]
     pub sessions: usize,
+    /// Where sessions cost money: those that are kept ready before anybody asks, from the start of the server on; within
+    /// `sessions`. They cost while they wait; after `server.silence` without a call they go until the next one.
+    #[serde(with = "Count::<0, 16>")]
+    pub warm: usize,
     /// Calls that wait for a session at a time; further ones are refused.
     #[serde(with = "Count::<1, 10_000>")]
     pub queue: usize,
@@ -356,6 +360,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             sessions: 4,
+            warm: 0,
             queue: 100,
             queue_wait: Duration::from_secs(2 * MINUTE),
             open: Duration::from_secs(10 * MINUTE),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
@@ -15,7 +16,9 @@ use super::Targets;
 use super::core::{Effect, Event, Moment, State, WaiterId};
 use super::lease::Offer;
 use crate::ledger::Ledger;
-use crate::model::{Error, OwnerId, Result, SessionId, SessionInfo, SessionName, Tag, TargetName};
+use crate::model::{
+    Code, Error, OwnerId, Progress, Result, SessionId, SessionInfo, SessionName, Tag, TargetName,
+};
 use crate::platform::{Platform, RemoteSession, Reporter};
 
 /// How often things that fall due by the wall clock are looked for while there are sessions: the timer stands still
@@ -81,6 +84,7 @@ pub(super) fn spawn(
             .collect(),
         ledger,
         replies: HashMap::new(),
+        opens: HashMap::new(),
         stopping: Vec::new(),
         back,
         reports,
@@ -95,6 +99,8 @@ struct Actor {
     /// Hears that this task is alive, where sessions may outlive the process.
     ledger: Option<Ledger>,
     replies: HashMap<WaiterId, Reply>,
+    /// What ends the opens that are under way.
+    opens: HashMap<SessionId, CancellationToken>,
     /// Calls of `shutdown` that wait until nothing is left.
     stopping: Vec<oneshot::Sender<()>>,
     /// Weak, so that the actor does not keep itself alive.
@@ -118,7 +124,10 @@ impl Actor {
             // The timer first: a stream of messages must not keep deadlines from being met.
             tokio::select! {
                 biased;
-                () = sleep_until(wake), if wake.is_some() => self.step(Event::Tick),
+                () = sleep_until(wake), if wake.is_some() => {
+                    self.bury();
+                    self.step(Event::Tick);
+                }
                 Some(event) = reported.recv() => self.step(event),
                 message = inbox.recv(), if wanted => match message {
                     Some(message) => self.hear(message),
@@ -152,6 +161,18 @@ impl Actor {
             wall: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default(),
+        }
+    }
+
+    /// Tells the core of free sessions that have died, so that names say why at once and warm ones are replaced.
+    fn bury(&mut self) {
+        for (session, target) in self.state.free() {
+            let platform = self.platforms.get(&target);
+            let lost = platform.and_then(|p| p.lost(&remote(session.clone())));
+            if let Some(reason) = lost {
+                info!(session = %session, target = %target, reason, "free session lost");
+                self.step(Event::Died { session, reason });
+            }
         }
     }
 
@@ -193,6 +214,9 @@ impl Actor {
 
     fn step(&mut self, event: Event) {
         log(&event);
+        if let Event::Opened { session } | Event::OpenFailed { session, .. } = &event {
+            self.opens.remove(session);
+        }
         let now = self.now();
         for effect in self.state.step(now, event) {
             self.execute(effect);
@@ -204,7 +228,16 @@ impl Actor {
             Effect::OpenSession { session, target } => {
                 if let Some(platform) = self.platforms.get(&target).cloned() {
                     info!(session = %session, target = %target, "opening a session");
-                    tokio::spawn(open(platform, session, self.reports.clone()));
+                    let (report, words) = Reporter::new();
+                    self.opens
+                        .insert(session.clone(), report.unwanted().clone());
+                    let reports = self.reports.clone();
+                    tokio::spawn(open(platform, session, report, words, reports));
+                }
+            }
+            Effect::GiveUpOpen { session } => {
+                if let Some(unwanted) = self.opens.get(&session) {
+                    unwanted.cancel();
                 }
             }
             Effect::CloseSession { session, target } => {
@@ -281,9 +314,13 @@ fn remote(id: SessionId) -> RemoteSession {
 fn log(event: &Event) {
     match event {
         Event::Opened { session } => info!(session = %session, "session opened"),
-        Event::OpenFailed { session, error } => {
-            warn!(session = %session, %error, "session not opened")
-        }
+        Event::OpenFailed { session, error } => match error.code() {
+            Code::Cancelled => {
+                info!(session = %session, "session not opened: nobody wants it any more")
+            }
+            Code::SessionsExhausted => info!(session = %session, %error, "session not opened yet"),
+            _ => warn!(session = %session, %error, "session not opened"),
+        },
         Event::Closed { session } => info!(session = %session, "session closed"),
         Event::CloseFailed { session, error } => {
             warn!(session = %session, %error, "session not closed; trying again");
@@ -297,9 +334,14 @@ fn log(event: &Event) {
 ///
 /// # Cancel safety
 /// Never dropped before its end.
-async fn open(platform: Arc<dyn Platform>, id: SessionId, reports: mpsc::UnboundedSender<Event>) {
+async fn open(
+    platform: Arc<dyn Platform>,
+    id: SessionId,
+    report: Reporter,
+    mut words: watch::Receiver<Option<Progress>>,
+    reports: mpsc::UnboundedSender<Event>,
+) {
     let session = remote(id.clone());
-    let (report, mut words) = Reporter::new();
     let mut opening = AssertUnwindSafe(platform.open(&session, &report)).catch_unwind();
     let opened = loop {
         tokio::select! {

@@ -2,9 +2,10 @@
 //! no randomness, no I/O: time comes with each event, and the one random part of a session's id at the start.
 //!
 //! Here: the state, the dispatch, and what its tables answer. Calls are in `calls`, lives of sessions in `life`,
-//! who gets what in `queue`, texts in `text`.
+//! who gets what in `queue`, what is opened for nobody in `warm`, room that others have in `crowded`, texts in `text`.
 
 mod calls;
+mod crowded;
 mod event;
 mod life;
 mod lost;
@@ -14,6 +15,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 mod text;
+mod warm;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -22,6 +24,7 @@ pub(crate) use event::{Effect, Event, Moment, Outcome, WaiterId};
 
 use self::lost::LostNames;
 use self::queue::{Hold, Queue};
+use self::warm::Warmth;
 use super::Limits;
 use crate::model::{
     Error, OwnerId, Result, SessionId, SessionInfo, SessionName, SessionPhase, TargetName,
@@ -47,7 +50,8 @@ enum Stage {
 
 #[derive(Clone, Debug)]
 struct Session {
-    owner: OwnerId,
+    /// Whose it is, for ever; `None` until somebody asks for it.
+    owner: Option<OwnerId>,
     target: TargetName,
     name: Option<SessionName>,
     stage: Stage,
@@ -102,6 +106,9 @@ struct Target {
     queue: Queue,
     /// Opens wait until then, because the platform said so.
     hold: Option<Hold>,
+    /// What the last open said that found all sessions with other processes; until one gets further.
+    crowded: Option<Error>,
+    warmth: Warmth,
 }
 
 /// The pool's whole state.
@@ -114,6 +121,8 @@ pub(crate) struct State {
     opened_ever: u64,
     named_ever: u64,
     closing_down: bool,
+    /// The server takes calls, so that sessions may be opened before anybody asks.
+    keeps_warm: bool,
     targets: BTreeMap<TargetName, Target>,
     sessions: BTreeMap<SessionId, Session>,
     /// Names that work: never that of a session which goes.
@@ -135,6 +144,8 @@ impl State {
                 limits,
                 queue: Queue::default(),
                 hold: None,
+                crowded: None,
+                warmth: Warmth::default(),
             };
             (name, target)
         });
@@ -145,6 +156,7 @@ impl State {
             opened_ever: 0,
             named_ever: 0,
             closing_down: false,
+            keeps_warm: false,
             targets: targets.collect(),
             sessions: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -163,6 +175,7 @@ impl State {
             wall: at.wall,
         };
         match event {
+            Event::Start => self.start(),
             Event::Acquire {
                 waiter,
                 owner,
@@ -185,6 +198,7 @@ impl State {
             } => self.close(waiter, owner, name, deadline),
             Event::Touch { owner } => self.touch(&owner),
             Event::Cancel { waiter } => self.cancel(waiter),
+            Event::Died { session, reason } => self.died(&session, &reason),
             Event::OpenProgress { session, progress } => self.open_progress(&session, &progress),
             Event::Opened { session } => self.opened(&session),
             Event::OpenFailed { session, error } => self.open_failed(&session, &error),
@@ -214,8 +228,18 @@ impl State {
         let holds = self
             .targets
             .values()
-            .filter_map(|t| t.hold.as_ref().map(|hold| hold.until));
+            .flat_map(|t| [t.hold.as_ref().map(|hold| hold.until), t.warmth.again_at])
+            .flatten();
         waits.into_iter().chain(sessions).chain(holds).min()
+    }
+
+    /// The sessions that are free: open, and in nobody's lease.
+    pub(crate) fn free(&self) -> Vec<(SessionId, TargetName)> {
+        self.sessions
+            .iter()
+            .filter(|(_, s)| s.stage == Stage::Idle)
+            .map(|(id, s)| (id.clone(), s.target.clone()))
+            .collect()
     }
 
     /// How many sessions exist, or may exist.
@@ -237,7 +261,7 @@ impl State {
         let live = self
             .sessions
             .iter()
-            .filter(|(_, s)| s.owner == *owner)
+            .filter(|(_, s)| s.is_of(owner))
             .map(|(id, s)| info(id, s, at));
         let lost = self.lost.of(at, owner).filter(|info| {
             // A session that still closes is in the list already.

@@ -71,6 +71,11 @@ impl LeaseHandle {
         }
     }
 
+    /// Calls are taken from now on: targets with `warm` sessions open these.
+    pub(crate) fn keep_warm(&self) {
+        let _ = self.sender.send(Message::Event(Event::Start));
+    }
+
     /// Waits for a session and takes it: without a name any free unnamed one of this owner, or a new one.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub(crate) type Targets = BTreeMap<TargetName, (Arc<dyn Platform>, Limits)>;
 pub(crate) struct Limits {
     /// Sessions at once, of all owners; named, opening and closing ones count, until their close is verified.
     pub sessions: usize,
+    /// Sessions kept ready that nobody has used yet, within `sessions`.
+    pub warm: usize,
     /// Calls of one owner that may wait for a session, and for one named session. Each owner has its own queue, so
     /// that a busy one cannot shut the others out.
     pub queue: usize,
@@ -48,11 +50,12 @@ pub(crate) struct Limits {
 }
 
 impl Default for Limits {
-    /// 4 sessions, 64 waiting calls, 5 min idle, 15 min of silence, 8 h of life.
+    /// 4 sessions, none of them warm, 64 waiting calls, 5 min idle, 15 min of silence, 8 h of life.
     fn default() -> Self {
         const MINUTE: u64 = 60;
         Self {
             sessions: 4,
+            warm: 0,
             queue: 64,
             idle_for: Duration::from_secs(5 * MINUTE),
             silence_for: Duration::from_secs(15 * MINUTE),

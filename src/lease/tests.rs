@@ -99,7 +99,15 @@ enum End {
 #[rstest]
 #[tokio::test(start_paused = true)]
 async fn nothing_is_left_whatever_happens(
-    #[values(Gate::Ok, Gate::Err, Gate::Slow, Gate::Never, Gate::Panic)] open: Gate,
+    #[values(
+        Gate::Ok,
+        Gate::Err,
+        Gate::Slow,
+        Gate::Never,
+        Gate::Panic,
+        Gate::UntilUnwanted
+    )]
+    open: Gate,
     #[values(Gate::Ok, Gate::Err, Gate::Slow, Gate::Never, Gate::Panic)] close: Gate,
     #[values(End::Healthy, End::Lost, End::Dropped, End::HeldThroughShutdown)] end: End,
 ) {
@@ -124,7 +132,7 @@ async fn nothing_is_left_whatever_happens(
                     let expected = match open {
                         Gate::Err => Code::PlatformUnavailable,
                         Gate::Panic => Code::Internal,
-                        Gate::Ok | Gate::Slow | Gate::Never => Code::Timeout,
+                        Gate::Ok | Gate::Slow | Gate::Never | Gate::UntilUnwanted => Code::Timeout,
                     };
                     assert_eq!(error.code(), expected);
                 }
@@ -219,6 +227,48 @@ async fn close_waits_for_the_proof_or_says_that_it_is_under_way() {
         assert_eq!(closed.phase, phase);
         assert_eq!(closed.reason.as_deref(), Some("closed by close_session"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_that_nobody_wants_any_more_is_not_waited_for() {
+    let pool = Pool::new(Gate::UntilUnwanted, Gate::Ok);
+    let mut opens = Box::pin(pool.open("a", "x"));
+    assert!(futures::poll!(&mut opens).is_pending());
+    tokio::time::sleep(SECOND).await;
+    let begun = Instant::now();
+    let closed = pool.handle.close(ow("a"), nm("x"), begun + ENOUGH).await;
+    assert_eq!(closed.unwrap().phase, SessionPhase::Closed);
+    assert_eq!(opens.await.unwrap_err().code(), Code::SessionLost);
+    let mut waits = Box::pin(pool.acquire("a"));
+    assert!(futures::poll!(&mut waits).is_pending());
+    pool.settled().await;
+    assert_eq!(pool.fake.live(), 1);
+    pool.handle.owner_gone(ow("a"));
+    assert_eq!(waits.await.unwrap_err().code(), Code::Cancelled);
+    pool.settled().await;
+    assert_eq!((pool.fake.opens(), pool.fake.live()), (2, 0));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_session_is_there_before_anybody_asks_and_is_not_opened_for_the_one_who_does() {
+    let limits = Limits {
+        sessions: 3,
+        warm: 1,
+        ..Limits::default()
+    };
+    let pool = Pool::with(Gate::Slow, Gate::Ok, limits);
+    pool.handle.keep_warm();
+    tokio::time::sleep(SLOW + SECOND).await;
+    assert_eq!((pool.fake.opens(), pool.fake.live()), (1, 1));
+    let begun = Instant::now();
+    let lease = pool.acquire("a").await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    tokio::time::sleep(SLOW + SECOND).await;
+    assert_eq!(pool.fake.opens(), 2, "another one is opened");
+    lease.release(Outcome::Healthy);
+    assert_eq!(pool.handle.shutdown(ENOUGH).await, 0);
+    assert_eq!(pool.fake.live(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::{Caps, Intent, Ledger};
 use crate::model::{
-    Error, Event, Progress, Result, SessionId, StatementId, TablesPage, TablesQuery, Tag,
+    Code, Error, Event, Progress, Result, SessionId, StatementId, TablesPage, TablesQuery, Tag,
     TargetName,
 };
 use crate::platform::remote::{Created, Remote};
@@ -82,11 +82,12 @@ impl<P: Platform + Remote> Platform for Recorded<P> {
         if self.opening.available_permits() == 0 {
             report.say(Progress::phase("waiting for other sessions to be opened"));
         }
-        let _turn = self
-            .opening
-            .acquire()
-            .await
-            .map_err(|_| Error::internal("nothing opens any more"))?;
+        let turn = tokio::select! {
+            biased;
+            () = report.unwanted().cancelled() => return Err(unwanted()),
+            turn = self.opening.acquire() => turn,
+        };
+        let _turn = turn.map_err(|_| Error::internal("nothing opens any more"))?;
         let permit = self
             .ledger
             .intend(Intent {
@@ -153,6 +154,11 @@ impl<P: Platform + Remote> Platform for Recorded<P> {
     async fn shutdown(&self) {
         self.inner.shutdown().await;
     }
+}
+
+/// Of an open that was given up before anything was written down.
+fn unwanted() -> Error {
+    Error::new(Code::Cancelled, "nobody wants the session any more")
 }
 
 impl<P: Platform> fmt::Debug for Recorded<P> {

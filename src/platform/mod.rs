@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::{
     Event, Progress, Result, SessionId, StatementId, TableName, TablesPage, TablesQuery, Tag,
@@ -59,11 +60,13 @@ impl Poll {
     }
 }
 
-/// Where long work says what it is doing, and an open what it has made; the receiver may be gone.
+/// Where long work says what it is doing, and an open what it has made, and hears that nobody wants it any more; the
+/// receiver may be gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     words: watch::Sender<Option<Progress>>,
     books: Option<Arc<dyn Books>>,
+    unwanted: CancellationToken,
 }
 
 /// Who writes down what an open has made.
@@ -77,7 +80,17 @@ impl Reporter {
     /// A reporter and the place to read its last word.
     pub(crate) fn new() -> (Self, watch::Receiver<Option<Progress>>) {
         let (words, receiver) = watch::channel(None);
-        (Self { words, books: None }, receiver)
+        let reporter = Self {
+            words,
+            books: None,
+            unwanted: CancellationToken::new(),
+        };
+        (reporter, receiver)
+    }
+
+    /// What to cancel when nobody wants the work any more.
+    pub(crate) fn unwanted(&self) -> &CancellationToken {
+        &self.unwanted
     }
 
     /// The same place to speak at, with somebody who writes down.
@@ -85,6 +98,7 @@ impl Reporter {
         Self {
             words: self.words.clone(),
             books: Some(books),
+            unwanted: self.unwanted.clone(),
         }
     }
 
@@ -216,10 +230,14 @@ pub(crate) trait Platform: Debug + Display + Send + Sync {
 
     /// Opens a session under our tag and returns once statements can be sent.
     ///
-    /// Called by the lease actor's own task, once per tag; a second call with a live tag is an error.
+    /// Called by the lease actor's own task, once per tag; a second call with a live tag is an error. When
+    /// [`Reporter::unwanted`] is cancelled nobody wants the session any more: the open may then end early with any error.
+    /// A close follows every open that has failed, but for one reason:
     ///
     /// # Errors
-    /// `engine_unavailable`, `capacity_unavailable`, `spec_rejected`, `timeout`.
+    /// `sessions_exhausted`: other processes have all sessions that are allowed, and nothing was made. There is no close
+    /// then, and the same session may be opened later. Else `engine_unavailable`, `capacity_unavailable`,
+    /// `spec_rejected`, `timeout`, `cancelled`.
     /// # Cancel safety
     /// Not cancel-safe for platforms that create something remote; never dropped by our own code.
     async fn open(&self, session: &RemoteSession, report: &Reporter) -> Result<()>;

@@ -140,6 +140,11 @@ impl Service {
         }
     }
 
+    /// Calls are taken from now on, so sessions may be opened before the first one asks.
+    pub(crate) fn keep_warm(&self) {
+        self.parts.lease.keep_warm();
+    }
+
     /// The names of the targets, the default one first.
     pub(crate) fn target_names(&self) -> Vec<&TargetName> {
         let default = &self.parts.default_target;

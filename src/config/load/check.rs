@@ -77,6 +77,22 @@ pub(super) fn contradictions(settings: &Settings, layers: &[Layer]) -> Vec<Probl
             say(&path, text);
         }
         let limits = &target.limits;
+        if target.platform == Platform::Local && limits.warm > 0 {
+            say(
+                &["targets", name.as_str(), "limits", "warm"],
+                format!(
+                    "`targets.{name}.limits.warm` is for targets where sessions cost money; take it out: `engine.spare` keeps a worker ready on this machine"
+                ),
+            );
+        } else if limits.warm > limits.sessions {
+            say(
+                &["targets", name.as_str(), "limits", "warm"],
+                format!(
+                    "`targets.{name}.limits.warm` is {}, more than the {} sessions that `targets.{name}.limits.sessions` allows",
+                    limits.warm, limits.sessions
+                ),
+            );
+        }
         for (key, value) in [("idle", limits.idle), ("statement", limits.statement)] {
             if value > limits.life {
                 say(

@@ -315,6 +315,18 @@ fn a_livy_target_names_everything_that_it_lacks() {
     "auth = 'kerberos'",
     "`targets.dev.auth` is \"kerberos\"; it takes \"none\" or \"basic\" or \"bearer\""
 )]
+#[case(
+    "limits = { warm = 3, sessions = 2 }",
+    "`targets.dev.limits.warm` is 3, more than the 2 sessions that `targets.dev.limits.sessions` allows"
+)]
+#[case(
+    "limits = { warm = 17, sessions = 20 }",
+    "`targets.dev.limits.warm` is 17; it takes 0 to 16"
+)]
+#[case(
+    "[targets.local.limits]\nwarm = 1",
+    "`targets.local.limits.warm` is for targets where sessions cost money; take it out: `engine.spare` keeps a worker ready on this machine"
+)]
 fn an_absurd_value_of_a_livy_target_is_refused(#[case] line: &str, #[case] words: &str) {
     let home = home(&format!(
         "[targets.dev]\nplatform = 'livy'\nurl = 'https://h'\naccess = 'read-only'\n{line}\n"

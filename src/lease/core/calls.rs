@@ -78,7 +78,7 @@ impl State {
             }
             return self.wait(waiter, &owner, &target, Wish::Open(id), deadline);
         }
-        let id = self.new_session(&owner, &target, Some(name));
+        let id = self.new_session(Some(&owner), &target, Some(name));
         self.names.insert(key, id.clone());
         self.wait(waiter, &owner, &target, Wish::Open(id.clone()), deadline);
         self.enqueue(&owner, &target, Want::Named(id));
@@ -98,22 +98,26 @@ impl State {
             return;
         }
         self.touch(&owner);
-        if let Some(id) = self.names.get(&(owner.clone(), name.clone())).cloned() {
-            let before = self.sessions.get(&id).cloned();
-            self.retire(&id, CLOSED);
+        let named = self.names.get(&(owner.clone(), name.clone())).cloned();
+        if let Some(id) = &named {
+            let before = self.sessions.get(id).cloned();
+            self.retire(id, CLOSED);
             if let Some(session) = before.filter(|s| s.stage == Stage::Pending) {
                 // Nothing existed yet.
-                return self.inform(waiter, gone(&id, &session, self.at));
+                return self.inform(waiter, gone(id, &session, self.at));
             }
         }
         // The name may have been used several times; the last session is meant.
-        let going = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.owner == owner && s.name.as_ref() == Some(&name))
-            .max_by_key(|(_, s)| s.opened.mono)
-            .map(|(id, s)| (id.clone(), s.target.clone()));
-        if let Some((id, target)) = going {
+        let last = || {
+            self.sessions
+                .iter()
+                .filter(|(_, s)| s.is_of(&owner) && s.name.as_ref() == Some(&name))
+                .max_by_key(|(_, s)| s.opened.mono)
+                .map(|(id, _)| id.clone())
+        };
+        let going = named.or_else(last);
+        let target = |id: &SessionId| self.sessions.get(id).map(|s| s.target.clone());
+        if let Some((target, id)) = going.and_then(|id| Some((target(&id)?, id))) {
             self.wait(waiter, &owner, &target, Wish::Close(id), deadline);
         } else if let Some(gone) = self.lost.get(self.at, &owner, &name).cloned() {
             self.inform(waiter, gone);
@@ -200,7 +204,7 @@ impl State {
         let theirs: Vec<SessionId> = self
             .sessions
             .iter()
-            .filter(|(_, s)| s.owner == *owner)
+            .filter(|(_, s)| s.is_of(owner))
             .map(|(id, _)| id.clone())
             .collect();
         for id in theirs {
@@ -260,6 +264,9 @@ impl State {
             self.refuse(waiter, error);
             return false;
         }
+        self.asked(target);
+        // What was let go because nobody called comes back.
+        self.warm_up(target);
         true
     }
 
@@ -339,7 +346,7 @@ impl State {
     pub(super) fn forget_owner(&mut self, id: &OwnerId) {
         if let Entry::Occupied(entry) = self.owners.entry(id.clone())
             && entry.get().waiters.is_empty()
-            && !self.sessions.values().any(|s| s.owner == *id)
+            && !self.sessions.values().any(|s| s.is_of(id))
         {
             entry.remove();
         }

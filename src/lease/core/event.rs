@@ -42,6 +42,8 @@ pub(crate) enum Outcome {
 /// What happened outside.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
+    /// The server takes calls from now on: targets are kept warm.
+    Start,
     /// A statement wants a session. `deadline` is monotonic time since start.
     Acquire {
         waiter: WaiterId,
@@ -76,12 +78,14 @@ pub(crate) enum Event {
     },
     /// An open ended well.
     Opened { session: SessionId },
-    /// An open failed; something may exist all the same.
+    /// An open failed; something may exist all the same, unless the error is `sessions_exhausted`.
     OpenFailed { session: SessionId, error: Error },
     /// A close was verified.
     Closed { session: SessionId },
     /// A close could not be verified.
     CloseFailed { session: SessionId, error: Error },
+    /// A free session turned out to be dead.
+    Died { session: SessionId, reason: String },
     /// A lease ended.
     Release {
         session: SessionId,
@@ -104,6 +108,8 @@ pub(crate) enum Effect {
         session: SessionId,
         target: TargetName,
     },
+    /// Tell the open that it may end: nobody wants the session any more. It still says `Opened` or `OpenFailed`.
+    GiveUpOpen { session: SessionId },
     /// Close a session, in a task; then say `Closed` or `CloseFailed`.
     CloseSession {
         session: SessionId,

@@ -7,7 +7,7 @@ use super::queue::{Hold, Want};
 use super::text::{self, CLOSED, span};
 use super::{Effect, Moment, Outcome, Session, Stage, State, WaiterId, Wish, info};
 use crate::model::{
-    Error, OwnerId, Retry, SessionId, SessionInfo, SessionName, SessionPhase, TargetName,
+    Code, Error, OwnerId, Retry, SessionId, SessionInfo, SessionName, SessionPhase, TargetName,
 };
 
 /// A close is tried again after 1 s, 2 s, 4 s, … and at most this. It never gives up.
@@ -27,14 +27,14 @@ pub(super) enum Due {
 impl State {
     pub(super) fn new_session(
         &mut self,
-        owner: &OwnerId,
+        owner: Option<&OwnerId>,
         target: &TargetName,
         name: Option<SessionName>,
     ) -> SessionId {
         self.opened_ever += 1;
         let id = SessionId::new(format!("se_{}_{}", self.instance, self.opened_ever));
         let session = Session {
-            owner: owner.clone(),
+            owner: owner.cloned(),
             target: target.clone(),
             name,
             stage: Stage::Pending,
@@ -75,17 +75,24 @@ impl State {
             return self.start_close(id);
         }
         session.stage = Stage::Idle;
-        let (owner, target, name) = (
-            session.owner.clone(),
-            session.target.clone(),
-            session.name.clone(),
-        );
-        let now = info(id, session, at);
+        let target = session.target.clone();
         if let Some(target) = self.targets.get_mut(&target) {
             target.hold = None;
+            target.crowded = None;
         }
-        if let Some(name) = name {
-            self.lost.forget(&owner, &name);
+        self.no_longer_cools(&target);
+        self.ready(id);
+        self.settle(&target);
+    }
+
+    /// Tells those who wait for this very session that it can be used. It is `Idle`.
+    pub(super) fn ready(&mut self, id: &SessionId) {
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        if let (Some(owner), Some(name)) = (&session.owner, &session.name) {
+            self.lost.forget(owner, name);
+            let now = info(id, session, self.at);
             for waiter in self.waiting_for(id) {
                 let opens = |w: &super::Waiter| matches!(w.wish, Wish::Open(_));
                 if self.waiters.get(&waiter).is_some_and(opens) {
@@ -95,6 +102,15 @@ impl State {
             }
         }
         self.next_statement(id);
+    }
+
+    /// A free session is dead.
+    pub(super) fn died(&mut self, id: &SessionId, reason: &str) {
+        let Some(session) = self.sessions.get(id).filter(|s| s.stage == Stage::Idle) else {
+            return;
+        };
+        let target = session.target.clone();
+        self.retire(id, reason);
         self.settle(&target);
     }
 
@@ -105,8 +121,28 @@ impl State {
         if session.stage != Stage::Opening {
             return;
         }
-        let (owner, target) = (session.owner.clone(), session.target.clone());
+        if error.code() == Code::SessionsExhausted {
+            return self.no_room_yet(id, error);
+        }
+        let target = session.target.clone();
         let serves = session.doomed.is_none();
+        if serves {
+            self.cool(&target);
+        }
+        if let Some(target) = self.targets.get_mut(&target) {
+            target.crowded = None;
+        }
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        let Some(owner) = session.owner.clone() else {
+            if let Retry::After(wait) = error.retry_kind() {
+                self.hold(&target, wait, error);
+            }
+            self.doom(id, "it could not be opened");
+            self.start_close(id);
+            return self.settle(&target);
+        };
         let refused: Vec<WaiterId> = if !serves {
             Vec::new()
         } else if session.name.is_some() {
@@ -120,11 +156,7 @@ impl State {
             self.names.remove(&(owner.clone(), name.clone()));
         }
         let unnamed = session.name.is_none();
-        if let Some(session) = self.sessions.get_mut(id) {
-            session
-                .doomed
-                .get_or_insert_with(|| "it could not be opened".to_owned());
-        }
+        self.doom(id, "it could not be opened");
         for waiter in refused {
             self.refuse(waiter, error.clone());
             self.cancel(waiter);
@@ -147,12 +179,18 @@ impl State {
         self.settle(&target);
     }
 
-    fn has_unnamed(&self, owner: &OwnerId, target: &TargetName) -> bool {
-        self.on(target)
-            .any(|(_, s)| s.owner == *owner && s.name.is_none() && !s.is_leaving())
+    pub(super) fn doom(&mut self, id: &SessionId, reason: &str) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.doomed.get_or_insert_with(|| reason.to_owned());
+        }
     }
 
-    fn hold(&mut self, target: &TargetName, wait: Duration, error: &Error) {
+    fn has_unnamed(&self, owner: &OwnerId, target: &TargetName) -> bool {
+        self.on(target)
+            .any(|(_, s)| s.is_of(owner) && s.name.is_none() && !s.is_leaving())
+    }
+
+    pub(super) fn hold(&mut self, target: &TargetName, wait: Duration, error: &Error) {
         let until = self.at.mono.saturating_add(wait.min(HOLD_AT_MOST));
         if let Some(target) = self.targets.get_mut(target) {
             target.hold = Some(Hold {
@@ -167,12 +205,11 @@ impl State {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
+        let Some(owner) = session.owner.clone() else {
+            return;
+        };
         session.stage = Stage::Leased(waiter);
-        let (owner, target, named) = (
-            session.owner.clone(),
-            session.target.clone(),
-            session.name.clone(),
-        );
+        let (target, named) = (session.target.clone(), session.name.clone());
         self.served(&owner, &target);
         self.take_waiter(waiter);
         if let Some(owner) = self.owners.get_mut(&owner) {
@@ -210,7 +247,10 @@ impl State {
             session.statements += 1;
             session.used = at;
         }
-        let (owner, target) = (session.owner.clone(), session.target.clone());
+        let target = session.target.clone();
+        let Some(owner) = session.owner.clone() else {
+            return;
+        };
         session.stage = Stage::Idle;
         let doomed = session.doomed.clone();
         if let Some(owner) = self.owners.get_mut(&owner) {
@@ -218,6 +258,7 @@ impl State {
         }
         if outcome != Outcome::Unused {
             self.touch(&owner);
+            self.asked(&target);
         }
         let yields = self.sessions.get(id).is_some_and(|s| self.must_yield(s));
         match (outcome, doomed) {
@@ -248,19 +289,28 @@ impl State {
         let waiters = std::mem::take(&mut session.waiters);
         let name = session.name.clone();
         let gone = gone(id, session, self.at);
-        if let Some(owner) = self.owners.get_mut(&owner) {
+        if let Some(owner) = owner.as_ref().and_then(|o| self.owners.get_mut(o)) {
             owner.leased.remove(id);
         }
         if !begun {
-            self.dequeue(&owner, &target, &Want::Named(id.clone()));
+            if let Some(owner) = &owner {
+                self.dequeue(owner, &target, &Want::Named(id.clone()));
+            }
             self.sessions.remove(id);
         } else if self
             .sessions
             .get(id)
-            .is_some_and(|s| s.stage != Stage::Opening)
+            .is_some_and(|s| s.stage == Stage::Opening)
         {
+            self.out.push(Effect::GiveUpOpen {
+                session: id.clone(),
+            });
+        } else {
             self.start_close(id);
         }
+        let Some(owner) = owner else {
+            return;
+        };
         let Some(name) = name else {
             return self.forget_owner(&owner);
         };
@@ -277,16 +327,21 @@ impl State {
     }
 
     fn start_close(&mut self, id: &SessionId) {
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.stage = Stage::Retiring {
-                failed: 0,
-                again_at: None,
-            };
+        if let Some(target) = self.set_retiring(id) {
             self.out.push(Effect::CloseSession {
                 session: id.clone(),
-                target: session.target.clone(),
+                target,
             });
         }
+    }
+
+    pub(super) fn set_retiring(&mut self, id: &SessionId) -> Option<TargetName> {
+        let session = self.sessions.get_mut(id)?;
+        session.stage = Stage::Retiring {
+            failed: 0,
+            again_at: None,
+        };
+        Some(session.target.clone())
     }
 
     pub(super) fn closed(&mut self, id: &SessionId) {
@@ -294,6 +349,18 @@ impl State {
         if !self.sessions.get(id).is_some_and(retiring) {
             return;
         }
+        let target = self.sessions.get(id).map(|s| s.target.clone());
+        if let Some(target) = target.and_then(|t| self.targets.get_mut(&t))
+            && target.crowded.is_some()
+        {
+            // Room that we have made ourselves.
+            target.hold = None;
+        }
+        self.remove(id);
+    }
+
+    /// Forgets a session that is proved to be gone, or never was, and tells those who wait for that.
+    pub(super) fn remove(&mut self, id: &SessionId) {
         let Some(session) = self.sessions.remove(id) else {
             return;
         };
@@ -302,7 +369,9 @@ impl State {
             self.inform(waiter, gone.clone());
             self.take_waiter(waiter);
         }
-        self.forget_owner(&session.owner);
+        if let Some(owner) = &session.owner {
+            self.forget_owner(owner);
+        }
         self.settle(&session.target);
     }
 
@@ -351,11 +420,16 @@ impl State {
         let life = (left(limits.life_for, session.opened), Due::Life);
         let idle = (session.stage == Stage::Idle && session.name.is_none())
             .then(|| (left(limits.idle_for, session.used), Due::Idle));
-        let silence = self
-            .owners
-            .get(&session.owner)
-            .filter(|owner| owner.leased.is_empty() && owner.waiters.is_empty())
-            .map(|owner| (left(limits.silence_for, owner.seen), Due::Silence));
+        let idle = idle.filter(|_| session.owner.is_some());
+        let silence = match &session.owner {
+            Some(owner) => self
+                .owners
+                .get(owner)
+                .filter(|owner| owner.leased.is_empty() && owner.waiters.is_empty())
+                .map(|owner| left(limits.silence_for, owner.seen)),
+            None => Some(self.unasked_left(&session.target).unwrap_or(Duration::ZERO)),
+        };
+        let silence = silence.map(|left| (left, Due::Silence));
         [Some(life), idle, silence]
             .into_iter()
             .flatten()
@@ -381,6 +455,9 @@ impl State {
             self.fall_due(&id, due);
         }
         for target in self.targets.values_mut() {
+            if target.warmth.again_at.is_some_and(|at| at <= self.at.mono) {
+                target.warmth.again_at = None;
+            }
             if target
                 .hold
                 .as_ref()
@@ -409,6 +486,10 @@ impl State {
         let reason = match due {
             Due::CloseAgain => return self.close_again(id),
             Due::Idle => format!("closed after {} without a statement", span(limits.idle_for)),
+            Due::Silence if session.owner.is_none() => format!(
+                "closed unused after {} without a call for its target",
+                span(limits.silence_for)
+            ),
             Due::Silence => format!(
                 "its lease expired after {} without a tool call",
                 span(limits.silence_for)

@@ -37,6 +37,7 @@ struct World {
     remote: BTreeMap<SessionId, (TargetName, Remote)>,
     ever: BTreeSet<SessionId>,
     owner_of: BTreeMap<SessionId, OwnerId>,
+    given_up: BTreeSet<SessionId>,
     leases: Vec<(SessionId, WaiterId)>,
     bound: BTreeMap<(OwnerId, SessionName), SessionId>,
     reopened: BTreeSet<(OwnerId, SessionName)>,
@@ -71,6 +72,7 @@ impl World {
             remote: BTreeMap::new(),
             ever: BTreeSet::new(),
             owner_of: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             leases: Vec::new(),
             bound: BTreeMap::new(),
             reopened: BTreeSet::new(),
@@ -119,6 +121,7 @@ impl World {
             "nobody is forgotten"
         );
         assert_eq!(self.state.session_count(), self.remote.len());
+        self.check_owners();
         let of = |s: &Session| matches!(s.stage, Stage::Leased(_));
         let leased = self.state.sessions.values().filter(|s| of(s)).count();
         let held: usize = self.state.owners.values().map(|o| o.leased.len()).sum();
@@ -132,6 +135,34 @@ impl World {
         }
     }
 
+    /// A session has one owner ever, and what belongs to one only with it; of those without there are no more than
+    /// are wanted.
+    fn check_owners(&mut self) {
+        let mut warm: BTreeMap<&TargetName, usize> = BTreeMap::new();
+        for (id, session) in &self.state.sessions {
+            match &session.owner {
+                Some(owner) => {
+                    let first = self.owner_of.entry(id.clone()).or_insert(owner.clone());
+                    assert_eq!(first, owner, "one owner ever");
+                }
+                None => {
+                    assert!(!self.owner_of.contains_key(id), "an owner is for ever");
+                    assert!(session.name.is_none() && session.waiters.is_empty());
+                    assert!(!matches!(session.stage, Stage::Pending | Stage::Leased(_)));
+                    *warm.entry(&session.target).or_default() += usize::from(session.is_warm());
+                }
+            }
+        }
+        for (target, count) in warm {
+            assert!(count <= self.limits[target].warm, "no more than wanted");
+            let unmet = |a: &Asked| a.target == *target && self.state.unmet(&a.owner, target) > 0;
+            assert!(
+                count == 0 || !self.waiting.values().any(unmet),
+                "nobody waits for room while one is for nobody"
+            );
+        }
+    }
+
     fn check(&mut self, effect: Effect) {
         match effect {
             Effect::OpenSession { session, target } => {
@@ -140,6 +171,10 @@ impl World {
                     .insert(session, (target.clone(), Remote::Opening));
                 let used = self.remote.values().filter(|(t, _)| *t == target).count();
                 assert!(used <= self.limits[&target].sessions, "the limit holds");
+            }
+            Effect::GiveUpOpen { session } => {
+                assert_eq!(self.remote[&session].1, Remote::Opening);
+                assert!(self.given_up.insert(session), "once is enough");
             }
             Effect::CloseSession { session, target } => {
                 let (at, remote) = self.remote.get_mut(&session).expect("it exists");
@@ -209,7 +244,16 @@ impl World {
     }
 
     fn opened(&mut self, session: SessionId, error: Option<Error>) {
-        self.remote.get_mut(&session).unwrap().1 = Remote::Open;
+        if error
+            .as_ref()
+            .is_some_and(|e| e.code() == Code::SessionsExhausted)
+        {
+            // Nothing was made: it may be opened another time.
+            self.remote.remove(&session);
+            self.ever.remove(&session);
+        } else {
+            self.remote.get_mut(&session).unwrap().1 = Remote::Open;
+        }
         self.step(match error {
             None => Event::Opened { session },
             Some(error) => Event::OpenFailed { session, error },
@@ -250,7 +294,11 @@ impl World {
     fn act(&mut self, (what, who, n): (u8, u8, u16)) {
         let (owner, target) = (owner(who), target(n / 7));
         let wait = Duration::from_secs(u64::from(n % 97));
-        let error = Error::new(Code::CapacityUnavailable, "no room").retry(match n % 3 {
+        let code = match n % 5 {
+            0 | 1 if what % 64 == 27 => Code::SessionsExhausted,
+            _ => Code::CapacityUnavailable,
+        };
+        let error = Error::new(code, "no room").retry(match n % 3 {
             0 => Retry::No,
             1 => Retry::Now,
             _ => Retry::After(Duration::from_secs(u64::from(n % 11))),
@@ -328,6 +376,13 @@ impl World {
             58..=60 => self.pass(wait / 4, wait / 4),
             61 => self.pass(wait * 10, Duration::ZERO),
             62 => self.pass(Duration::ZERO, wait * 20),
+            63 if n % 3 == 0 => self.step(Event::Start),
+            63 if n % 3 == 1 => {
+                if let Some(session) = pick(&self.those(Remote::Open), n) {
+                    let reason = "it died".to_owned();
+                    self.step(Event::Died { session, reason });
+                }
+            }
             _ => self.bogus(n),
         }
     }
@@ -348,6 +403,10 @@ impl World {
             },
             Event::Closed {
                 session: session.clone(),
+            },
+            Event::Died {
+                session: session.clone(),
+                reason: "it died".to_owned(),
             },
             Event::CloseFailed {
                 session: session.clone(),
@@ -386,6 +445,8 @@ impl World {
             for n in 0..OWNERS {
                 self.step(Event::OwnerGone { owner: owner(n) });
             }
+            // Those without an owner stay until nobody has asked for long.
+            self.pass(self.limits[&target(0)].silence_for, Duration::ZERO);
         } else {
             self.step(Event::Shutdown);
         }
@@ -420,8 +481,12 @@ fn limits(sessions: usize, queue: usize) -> Limits {
     }
 }
 
+fn warm(warm: usize, limits: Limits) -> Limits {
+    Limits { warm, ..limits }
+}
+
 fn story(acts: Vec<(u8, u8, u16)>, gently: bool) {
-    let mut world = World::new([limits(1, 3), limits(3, 20), limits(5, 0)]);
+    let mut world = World::new([limits(1, 3), warm(1, limits(3, 20)), warm(3, limits(5, 0))]);
     for act in acts {
         world.act(act);
     }

@@ -46,6 +46,14 @@ impl Queue {
         wants.push_back(want);
     }
 
+    /// Back to where it was: before all that came later.
+    fn push_first(&mut self, owner: &OwnerId, want: Want) {
+        self.push(owner, want);
+        if let Some(wants) = self.wants.get_mut(owner) {
+            wants.rotate_right(1);
+        }
+    }
+
     fn remove(&mut self, owner: &OwnerId, want: &Want) {
         let Some(wants) = self.wants.get_mut(owner) else {
             return;
@@ -84,6 +92,12 @@ impl State {
         }
     }
 
+    pub(super) fn enqueue_first(&mut self, owner: &OwnerId, target: &TargetName, want: Want) {
+        if let Some(target) = self.targets.get_mut(target) {
+            target.queue.push_first(owner, want);
+        }
+    }
+
     pub(super) fn dequeue(&mut self, owner: &OwnerId, target: &TargetName, want: &Want) {
         if let Some(target) = self.targets.get_mut(target) {
             target.queue.remove(owner, want);
@@ -99,11 +113,20 @@ impl State {
     /// Brings a target's sessions and its waiting calls together until nothing more can move.
     pub(super) fn settle(&mut self, target: &TargetName) {
         self.hand_out(target);
-        if self.targets.get(target).is_none_or(|t| t.hold.is_some()) {
+        self.adopt(target);
+        let Some(state) = self.targets.get(target) else {
             return;
+        };
+        match (&state.hold, &state.crowded) {
+            (None, _) => {
+                self.open_what_fits(target);
+                self.evict(target);
+                self.warm_up(target);
+            }
+            // What we have room for others have taken; but what is free here can go.
+            (Some(_), Some(_)) => self.evict(target),
+            (Some(_), None) => {}
         }
-        self.open_what_fits(target);
-        self.evict(target);
     }
 
     /// Free unnamed sessions go to their own owners' calls, the last used first, so that the others reach their idle
@@ -118,8 +141,8 @@ impl State {
         let mut free: Vec<(Duration, SessionId, OwnerId)> = self
             .on(target)
             .filter(|(_, s)| s.stage == Stage::Idle && s.name.is_none())
-            .filter(|(_, s)| queue.first_any(&s.owner).is_some())
-            .map(|(id, s)| (s.used.mono, id.clone(), s.owner.clone()))
+            .filter_map(|(id, s)| Some((s.used.mono, id.clone(), s.owner.clone()?)))
+            .filter(|(_, _, owner)| queue.first_any(owner).is_some())
             .collect();
         free.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         for (_, id, owner) in free {
@@ -141,7 +164,7 @@ impl State {
             self.served(&owner, target);
             match want {
                 Want::Any(waiter) => {
-                    let id = self.new_session(&owner, target, None);
+                    let id = self.new_session(Some(&owner), target, None);
                     self.start_open(&id);
                     self.say(waiter, "opening a session");
                 }
@@ -185,9 +208,12 @@ impl State {
         if session.name.is_some() || state.hold.is_some() || !self.short_of_room(target) {
             return false;
         }
-        let mine = self.held(&session.owner, target);
+        let Some(whose) = &session.owner else {
+            return false;
+        };
+        let mine = self.held(whose, target);
         state.queue.turn.iter().any(|owner| {
-            if *owner == session.owner {
+            if owner == whose {
                 // Its own next call wants room for a named session, and was there first.
                 return matches!(state.queue.wants(owner).next(), Some(Want::Named(_)));
             }
@@ -211,12 +237,15 @@ impl State {
             return false;
         }
         let leaving = self.leaving(target);
-        let room = state.limits.sessions.saturating_sub(self.used(target));
+        let room = match state.crowded {
+            Some(_) => 0,
+            None => state.limits.sessions.saturating_sub(self.used(target)),
+        };
         wanted > room + leaving
     }
 
     /// The owner whose turn it is, and what it wants opened.
-    fn next_in_turn(&self, target: &TargetName) -> Option<(OwnerId, Want)> {
+    pub(super) fn next_in_turn(&self, target: &TargetName) -> Option<(OwnerId, Want)> {
         let queue = &self.targets.get(target)?.queue;
         // `min_by_key` keeps the first of equals, and `turn` is in order.
         let owner = queue
@@ -257,20 +286,20 @@ impl State {
     /// Unnamed sessions of an owner that are being opened and will serve it.
     fn opening(&self, owner: &OwnerId, target: &TargetName) -> usize {
         self.on(target)
-            .filter(|(_, s)| s.owner == *owner && s.name.is_none() && s.is_opening())
+            .filter(|(_, s)| s.is_of(owner) && s.name.is_none() && s.is_opening())
             .count()
     }
 
     /// Sessions of an owner that exist and stay.
     fn held(&self, owner: &OwnerId, target: &TargetName) -> usize {
         self.on(target)
-            .filter(|(_, s)| s.owner == *owner)
+            .filter(|(_, s)| s.is_of(owner))
             .filter(|(_, s)| s.stage != Stage::Pending && !s.is_leaving())
             .count()
     }
 
     /// Room that is taken: a session counts from its open until its close is verified.
-    fn used(&self, target: &TargetName) -> usize {
+    pub(super) fn used(&self, target: &TargetName) -> usize {
         self.on(target)
             .filter(|(_, s)| s.stage != Stage::Pending)
             .count()
@@ -311,19 +340,25 @@ impl State {
         target: &TargetName,
         waited: Duration,
     ) -> Error {
-        if self.is_met(id, owner, target) {
-            return text::still_opening(target, waited);
+        let crowded = self.targets.get(target).and_then(|t| t.crowded.as_ref());
+        match (self.is_met(id, owner, target), crowded) {
+            (true, None) => text::still_opening(target, waited),
+            (true, Some(error)) => text::crowded(target, error, waited),
+            (false, _) => self
+                .no_room(target, waited)
+                .unwrap_or_else(|| text::exhausted(target, &self.usage(owner, target), waited)),
         }
-        self.no_room(target)
-            .unwrap_or_else(|| text::exhausted(target, &self.usage(owner, target), waited))
     }
 
     /// What the platform said, while opens wait because of it; with the time that is left.
-    fn no_room(&self, target: &TargetName) -> Option<Error> {
+    fn no_room(&self, target: &TargetName, waited: Duration) -> Option<Error> {
         let state = self.targets.get(target)?;
         let hold = state.hold.as_ref()?;
         if self.used(target) >= state.limits.sessions {
             return None;
+        }
+        if let Some(error) = &state.crowded {
+            return Some(text::crowded(target, error, waited));
         }
         let left = hold.until.saturating_sub(self.at.mono);
         Some(hold.error.clone().retry(Retry::After(left)))
@@ -341,7 +376,7 @@ impl State {
         };
         let mut own_busy = Vec::new();
         for (id, session) in self.on(target) {
-            let own = session.name.as_ref().filter(|_| session.owner == *owner);
+            let own = session.name.as_ref().filter(|_| session.is_of(owner));
             match super::info(id, session, self.at).phase {
                 SessionPhase::Free => {
                     usage.free += 1;
@@ -380,7 +415,10 @@ impl State {
         if session.name.is_some() {
             return session.waiters.iter().copied().collect();
         }
-        let (owner, target) = (&session.owner, &session.target);
+        let target = &session.target;
+        let Some(owner) = &session.owner else {
+            return Vec::new();
+        };
         let opening = self.opening(owner, target);
         let Some(state) = self.targets.get(target) else {
             return Vec::new();
@@ -400,8 +438,11 @@ impl State {
     pub(super) fn take_waiter(&mut self, id: WaiterId) -> Option<super::Waiter> {
         let waiter = self.waiters.remove(&id)?;
         self.deadlines.remove(&(waiter.deadline, id));
+        let at = self.at;
         if let Some(owner) = self.owners.get_mut(&waiter.owner) {
             owner.waiters.remove(&id);
+            // The call ends now: silence counts from here.
+            owner.seen = at;
         }
         match &waiter.wish {
             Wish::Any => self.dequeue(&waiter.owner, &waiter.target, &Want::Any(id)),
@@ -421,6 +462,10 @@ impl State {
 }
 
 impl Session {
+    pub(super) fn is_of(&self, owner: &OwnerId) -> bool {
+        self.owner.as_ref() == Some(owner)
+    }
+
     /// Is being opened, to be used.
     pub(super) fn is_opening(&self) -> bool {
         self.stage == Stage::Opening && self.doomed.is_none()

@@ -1,5 +1,8 @@
 //! The pool's transitions one by one, and the texts that callers read.
 
+mod crowded;
+mod warm;
+
 use insta::assert_snapshot;
 use rstest::rstest;
 
@@ -40,6 +43,7 @@ fn failed(retry: Retry) -> Error {
 fn words(effect: &Effect) -> String {
     match effect {
         Effect::OpenSession { session, .. } => format!("open {session}"),
+        Effect::GiveUpOpen { session } => format!("give up {session}"),
         Effect::CloseSession { session, .. } => format!("close {session}"),
         Effect::Grant {
             waiter, session, ..
@@ -422,7 +426,10 @@ fn close_of_a_session_that_opens_waits_for_the_end_of_its_open() {
     let event = pool.open("a", Some("x"));
     pool.step(event);
     let event = pool.close("a", "x");
-    assert_eq!(pool.step(event), ["1 refused session_lost"]);
+    assert_eq!(
+        pool.step(event),
+        ["give up se_t_1", "1 refused session_lost"]
+    );
     assert_eq!(
         pool.step(Event::Opened { session: se(1) }),
         ["close se_t_1"]
@@ -693,6 +700,7 @@ fn a_vanished_client_leaves_nothing() {
         "4 refused cancelled",
         "close se_t_1",
         "close se_t_2",
+        "give up se_t_3",
     ];
     assert_eq!(effects, all);
     assert_eq!(

@@ -119,6 +119,18 @@ pub(super) fn exhausted(target: &TargetName, usage: &Usage<'_>, waited: Duration
         .retry(Retry::Now)
 }
 
+/// `error` is what the last open said.
+pub(super) fn crowded(target: &TargetName, error: &Error, waited: Duration) -> Error {
+    let message = format!(
+        "no session of target \"{target}\" became free within {}: {}",
+        span(waited),
+        error.message()
+    );
+    Error::new(Code::SessionsExhausted, message)
+        .hint(error.hint_text().to_owned())
+        .retry(Retry::After(FULL_QUEUE_RETRY))
+}
+
 pub(super) fn queue_full(target: &TargetName, usage: &Usage<'_>, queue: usize) -> Error {
     let message = format!(
         "{queue} calls already wait for a session of target \"{target}\": {}",

@@ -27,6 +27,8 @@ pub(super) enum Gate {
     Never,
     /// In a panic, the first two times.
     Panic,
+    /// An open: not before nobody wants it any more, and then with an error, although it has created the session.
+    UntilUnwanted,
 }
 
 pub(super) const SLOW: Duration = Duration::from_secs(10);
@@ -110,6 +112,10 @@ impl Platform for Fake {
             Gate::Err if nth <= 2 => Err(failed()),
             Gate::Panic if nth <= 2 => panic!("a fault in the platform's code"),
             Gate::Never => std::future::pending().await,
+            Gate::UntilUnwanted => {
+                report.unwanted().cancelled().await;
+                Err(failed())
+            }
             Gate::Ok | Gate::Slow | Gate::Err | Gate::Panic => Ok(()),
         }
     }
@@ -127,7 +133,7 @@ impl Platform for Fake {
             Gate::Err if nth <= 2 => return Err(failed()),
             Gate::Panic if nth <= 2 => panic!("a fault in the platform's code"),
             Gate::Never => std::future::pending().await,
-            Gate::Ok | Gate::Slow | Gate::Err | Gate::Panic => {}
+            Gate::Ok | Gate::Slow | Gate::Err | Gate::Panic | Gate::UntilUnwanted => {}
         }
         self.seen.lock().unwrap().live.remove(&session.id);
         Ok(())

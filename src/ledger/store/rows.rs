@@ -8,7 +8,7 @@ use super::Writer;
 use super::file::Fault;
 use crate::ledger::row::{Change, Illegal, Row, RowState, step};
 use crate::ledger::tag::Owner;
-use crate::model::{Code, Error, Result, Tag, TargetName};
+use crate::model::{Code, Error, Result, Retry, Tag, TargetName};
 use crate::platform::remote::Place;
 
 /// `charged_s` is the time up to which a session's seconds are in `seconds`; without an id nothing is charged.
@@ -52,6 +52,9 @@ const KEEP_GONE: i64 = 7 * DAY;
 /// From so many sessions of a target that cannot be deleted on, no more are created there: something is wrong that
 /// each further one would make dearer. One alone may be a service's hiccup.
 const STUCK_AT_MOST: i64 = 2;
+
+/// When a call that waits for room looks for it again: one small read of the file each time.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// What a target allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +126,7 @@ pub(super) fn intend(
             ),
         )
         .hint(format!("Run `sparklease sessions` to see them, close one, or raise targets.{target}.limits.sessions."))
+        .retry(Retry::After(AGAIN_AFTER))
         .into());
     }
     if let Some(budget) = caps.seconds_per_day {

@@ -167,7 +167,16 @@ impl Platform for Livy {
             };
             sessions.insert(session.id.clone(), live.clone());
         }
-        let about = open::open(&client, &live, &self.options, report).await?;
+        let opening = open::open(&client, &live, &self.options, report);
+        tokio::pin!(opening);
+        let about = tokio::select! {
+            about = &mut opening => about,
+            () = report.unwanted().cancelled() => {
+                // It sees that between its steps: a create on its way must have its answer.
+                live.over.cancel();
+                opening.await
+            }
+        }?;
         tracing::info!(
             session = %session.id,
             python = about.python,

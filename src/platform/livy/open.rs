@@ -36,7 +36,10 @@ pub(super) async fn open(
     let deadline = Instant::now() + options.open_for;
     report.say(Progress::phase("asking for a session"));
     // Tells a wrong address or sign-in before anything is created.
-    client.version().await?;
+    tokio::select! {
+        () = live.over.cancelled() => return Err(closing_down()),
+        version = client.version() => version?,
+    };
     live.note_created(Created::Perhaps);
     let body = create(client, live, options).await?;
     live.note(&body);
@@ -94,7 +97,10 @@ async fn create(client: &Client, live: &Live, options: &Options) -> Result<Sessi
         if Instant::now() >= until {
             return Err(client.error(&trouble, "open a session"));
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::select! {
+            () = live.over.cancelled() => return Err(closing_down()),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
     }
 }
 
@@ -147,7 +153,11 @@ async fn wait(
             () = live.over.cancelled() => return Err(closing_down()),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        body = match client.session(&live.tag).await {
+        let looked = tokio::select! {
+            () = live.over.cancelled() => return Err(closing_down()),
+            looked = client.session(&live.tag) => looked,
+        };
+        body = match looked {
             Ok(Some(body)) => body,
             Ok(None) => return Err(failed("the server does not know it any more".to_owned())),
             // The server may be back before the deadline; the heartbeat runs by its own clock.
