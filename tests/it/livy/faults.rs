@@ -263,32 +263,3 @@ async fn answers_that_are_lost_late_or_wrong_harm_nothing() {
     livy.empties().await;
     livy.end().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_server_ends_a_session_that_nobody_asks_for_and_keeps_a_busy_one_that_we_beat() {
-    let flags = [
-        "--watchdog-seconds",
-        "1",
-        "--gc-seconds",
-        "1",
-        "--session-timeout",
-        "12",
-    ];
-    let livy = LivyServer::start(&flags).await;
-    let setup = livy.setup_with("heartbeat = \"10s\"");
-    let mut server = Server::without_engine(setup).await;
-    // Longer than the heartbeat, and longer than the server's own idle limit, which polls do not hold off.
-    let answer = server
-        .call(
-            "run_pyspark",
-            json!({"code": "import time; time.sleep(16)\n'kept'", "wait_s": 60}),
-        )
-        .await
-        .ok();
-    assert_eq!(answer.data("value"), Some("'kept'\n"));
-    // Killed, we delete nothing; the server does.
-    crate::common::kill(server.pid());
-    server.gone_within(Duration::from_secs(10)).await;
-    livy.empties_within(Duration::from_secs(40)).await;
-    livy.end().await;
-}

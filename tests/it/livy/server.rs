@@ -102,6 +102,13 @@ impl LivyServer {
         self.admin("POST", "/__test/faults", &rule).await;
     }
 
+    /// All that has happened so far, in order.
+    pub(super) async fn events(&self) -> Vec<Value> {
+        let found = self.admin("GET", "/__test/events", &Value::Null).await;
+        let list = found.get("events").unwrap_or(&found);
+        list.as_array().expect("a list").clone()
+    }
+
     /// Every session that ever was.
     pub(super) async fn sessions(&self) -> Vec<Value> {
         let found = self.admin("GET", "/__test/sessions", &Value::Null).await;
