@@ -4,8 +4,10 @@
 pub(crate) mod http;
 pub(crate) mod livy;
 pub(crate) mod local;
+mod names;
 mod pattern;
 pub(crate) mod remote;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};

@@ -15,8 +15,8 @@ mod write;
 pub(crate) use client::Client;
 pub(crate) use operation::{Message, Outcome};
 pub(crate) use plan::{FileFormat, Plan, Relation};
-pub(crate) use rows::{Decoder, RowCap};
-pub(crate) use schema::{Field, Type, schema_json};
+pub(crate) use rows::{Decoder, RowCap, cells, weight};
+pub(crate) use schema::{Field, Type, fields_of_json, schema_json};
 pub(crate) use write::{Destination, Output, Save, SaveMode};
 
 #[allow(

@@ -117,8 +117,23 @@ impl Decoder {
     }
 }
 
+/// The rows of a batch as they are shown everywhere: exactly, whatever has no JSON of its own as text.
+///
+/// # Errors
+/// `unsupported` for a type that has no form.
+pub(crate) fn cells(batch: &RecordBatch) -> Result<Vec<Vec<Cell>>> {
+    let row = |place| {
+        batch
+            .columns()
+            .iter()
+            .map(|column| cell(column, place))
+            .collect()
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
 /// About the length of a cell's JSON text, in bytes.
-fn weight(cell: &Cell) -> u64 {
+pub(crate) fn weight(cell: &Cell) -> u64 {
     match cell {
         Value::Null => 4,
         Value::Bool(_) => 5,

@@ -120,6 +120,101 @@ impl Type {
         }
     }
 
+    /// From Spark's JSON of a type, which is also a Delta log's; a type that is not known keeps its spelling.
+    pub(crate) fn from_json(json: &Value) -> Self {
+        let part = |key: &str| Self::from_json(json.get(key).unwrap_or(&Value::Null));
+        match json.get("type").and_then(Value::as_str) {
+            Some("struct") => return Self::Struct(fields_of_json(json)),
+            Some("array") => return Self::Array(Box::new(part("elementType"))),
+            Some("map") => {
+                return Self::Map(Box::new(part("keyType")), Box::new(part("valueType")));
+            }
+            // A type of its maker's own is written as what it is made of.
+            Some("udt") => return part("sqlType"),
+            _ => {}
+        }
+        let name = json.as_str().unwrap_or_default();
+        match name {
+            "void" | "null" => Self::Void,
+            "boolean" => Self::Boolean,
+            "byte" | "tinyint" => Self::Byte,
+            "short" | "smallint" => Self::Short,
+            "integer" | "int" => Self::Int,
+            "long" | "bigint" => Self::Long,
+            "float" => Self::Float,
+            "double" => Self::Double,
+            "decimal" => Self::Decimal(10, 0),
+            "binary" => Self::Binary,
+            "date" => Self::Date,
+            "timestamp" => Self::Timestamp,
+            "timestamp_ntz" => Self::TimestampNtz,
+            name if ["string", "char(", "varchar("]
+                .iter()
+                .any(|text| name.starts_with(text)) =>
+            {
+                Self::String
+            }
+            name => {
+                let digits = name
+                    .strip_prefix("decimal(")
+                    .and_then(|rest| rest.strip_suffix(')'))
+                    .and_then(|rest| rest.split_once(','))
+                    .and_then(|(p, s)| Some((p.trim().parse().ok()?, s.trim().parse().ok()?)));
+                match digits {
+                    Some((precision, scale)) => Self::Decimal(precision, scale),
+                    None if name.is_empty() => Self::Other(json.to_string()),
+                    None => Self::Other(name.to_owned()),
+                }
+            }
+        }
+    }
+
+    /// From an Arrow type; what Spark has no type for becomes the nearest one that loses nothing.
+    fn from_arrow(kind: &Arrow) -> Self {
+        let item = |field: &ArrowField| Box::new(Self::from_arrow(field.data_type()));
+        match kind {
+            Arrow::Null => Self::Void,
+            Arrow::Boolean => Self::Boolean,
+            Arrow::Int8 => Self::Byte,
+            Arrow::Int16 | Arrow::UInt8 => Self::Short,
+            Arrow::Int32 | Arrow::UInt16 => Self::Int,
+            Arrow::Int64 | Arrow::UInt32 => Self::Long,
+            Arrow::UInt64 => Self::Decimal(20, 0),
+            Arrow::Float16 | Arrow::Float32 => Self::Float,
+            Arrow::Float64 => Self::Double,
+            Arrow::Decimal32(p, s)
+            | Arrow::Decimal64(p, s)
+            | Arrow::Decimal128(p, s)
+            | Arrow::Decimal256(p, s)
+                if *p <= 38 && *s >= 0 =>
+            {
+                Self::Decimal(*p, *s)
+            }
+            Arrow::Utf8 | Arrow::LargeUtf8 | Arrow::Utf8View => Self::String,
+            Arrow::Binary | Arrow::LargeBinary | Arrow::BinaryView | Arrow::FixedSizeBinary(_) => {
+                Self::Binary
+            }
+            Arrow::Date32 | Arrow::Date64 => Self::Date,
+            Arrow::Timestamp(_, Some(_)) => Self::Timestamp,
+            Arrow::Timestamp(_, None) => Self::TimestampNtz,
+            Arrow::List(field) | Arrow::LargeList(field) | Arrow::FixedSizeList(field, _) => {
+                Self::Array(item(field))
+            }
+            Arrow::Struct(fields) => {
+                Self::Struct(fields.iter().map(|f| Field::from_arrow(f)).collect())
+            }
+            Arrow::Map(entries, _) => match entries.data_type() {
+                Arrow::Struct(pair) => match pair.as_ref() {
+                    [key, value] => Self::Map(item(key), item(value)),
+                    _ => Self::Other(kind.to_string()),
+                },
+                _ => Self::Other(kind.to_string()),
+            },
+            Arrow::Dictionary(_, value) => Self::from_arrow(value),
+            other => Self::Other(types::from_arrow(other)),
+        }
+    }
+
     /// Whether `wanted` is this type or somewhere inside of it.
     pub(crate) fn holds(&self, wanted: &dyn Fn(&Self) -> bool) -> bool {
         wanted(self)
@@ -182,6 +277,11 @@ impl Type {
 }
 
 impl Field {
+    /// From a column of Arrow.
+    pub(crate) fn from_arrow(field: &ArrowField) -> Self {
+        Self::new(field.name(), Type::from_arrow(field.data_type()))
+    }
+
     /// As Arrow has it.
     pub(crate) fn arrow(&self) -> ArrowField {
         ArrowField::new(&self.name, self.data_type.arrow(), true)
@@ -195,6 +295,21 @@ pub(crate) fn schema_json(fields: &[Field]) -> Value {
         .map(|f| json!({"name": f.name, "type": f.data_type.json(), "nullable": f.nullable, "metadata": {}}))
         .collect();
     json!({"type": "struct", "fields": fields})
+}
+
+/// The fields of a schema in Spark's JSON; none where it is no struct.
+pub(crate) fn fields_of_json(schema: &Value) -> Vec<Field> {
+    let fields = schema.get("fields").and_then(Value::as_array);
+    let field = |field: &Value| Field {
+        name: field
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        data_type: Type::from_json(field.get("type").unwrap_or(&Value::Null)),
+        nullable: field.get("nullable").and_then(Value::as_bool) != Some(false),
+    };
+    fields.into_iter().flatten().map(field).collect()
 }
 
 /// A name as the protocol's texts of types and columns read it: in backquotes where it needs them.
@@ -284,6 +399,34 @@ mod tests {
                 ]}},
             ]})
         );
+        assert_eq!(
+            Type::from_json(&schema),
+            Type::Struct(fields_of_json(&schema))
+        );
+        assert_eq!(schema_json(&fields_of_json(&schema)), schema);
+        for (name, read) in [
+            ("varchar(3)", "string"),
+            ("variant", "variant"),
+            ("decimal", "decimal(10,0)"),
+        ] {
+            assert_eq!(Type::from_json(&json!(name)).to_string(), read);
+        }
+    }
+
+    #[test]
+    fn what_arrow_has_comes_back_from_it() {
+        let arrow = nested().arrow();
+        assert_eq!(Type::from_arrow(&arrow), nested());
+        for (kind, read) in [
+            (Arrow::UInt64, "decimal(20,0)"),
+            (
+                Arrow::Dictionary(Box::new(Arrow::Int8), Box::new(Arrow::LargeUtf8)),
+                "string",
+            ),
+            (Arrow::Time64(TimeUnit::Nanosecond), "time(6)"),
+        ] {
+            assert_eq!(Type::from_arrow(&kind).to_string(), read);
+        }
     }
 
     #[test]

@@ -15,10 +15,10 @@ use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::names::slug;
 use super::records::now_ms;
 use super::store::{Store, trouble};
 use crate::model::{Code, Error, Result, TableName};
+use crate::platform::names::slug;
 use crate::sys::files::create_private_folder;
 
 /// How long a dropped table's files stay, from the drop: longer than nearly every query that may be reading them.

@@ -6,7 +6,6 @@ mod commits;
 mod folders;
 mod fresh;
 mod list;
-pub(crate) mod names;
 mod own_commit;
 mod records;
 mod server;

@@ -7,10 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use serde_json::Value;
 
-use super::names::key;
 use super::store::trouble;
 use crate::model::{Code, DEFAULT_DATABASE, Error, Result, TableName};
 use crate::platform::local::delta::schema;
+use crate::platform::names::key;
 
 /// A database.
 #[derive(Clone, Debug, PartialEq)]

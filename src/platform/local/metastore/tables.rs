@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::names::{self, NameOf};
 use super::records::{self, Database, Record, now_ms};
 use super::{Metastore, NewFolder, Publish, Table, folders, fresh, wire};
 use crate::model::{Code, Error, Result, TableName};
 use crate::platform::local::delta;
+use crate::platform::names::{self, NameOf};
 
 /// What of a worker's has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

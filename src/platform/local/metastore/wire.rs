@@ -7,12 +7,12 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::CATALOG;
 use super::folders::Places;
-use super::names::refuse;
 use super::records::{Commit, Database, Record};
-use super::{CATALOG, names};
 use crate::model::{Code, Error, Result, TableName};
 use crate::platform::local::delta::schema;
+use crate::platform::names::{self, refuse};
 use crate::sql;
 
 /// `POST /schemas`.

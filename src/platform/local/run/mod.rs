@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::python::interrupt_python;
-pub(super) use self::sql::file_format;
 use super::metastore::Metastore;
 use super::session::Live;
 use super::tables_sql::{self, Tables};

@@ -12,7 +12,8 @@ use super::super::{missing, paths};
 use super::Running;
 use crate::model::{Batch, Code, Column, End, Error, Event, Result};
 use crate::platform::Params;
-use crate::spark_connect::{Decoder, FileFormat, Message, Outcome, Plan, Relation};
+use crate::platform::write::file::file_format;
+use crate::spark_connect::{Decoder, Message, Outcome, Plan, Relation};
 
 /// What one plan came to.
 enum Done {
@@ -214,27 +215,6 @@ impl Running<'_> {
             }
         }
         Err(cut())
-    }
-}
-
-/// The format that a file's ending names.
-///
-/// # Errors
-/// `invalid_argument` for another ending.
-pub(in crate::platform::local) fn file_format(path: &Path) -> Result<FileFormat> {
-    let ending = path
-        .extension()
-        .map(|e| e.to_string_lossy().to_ascii_lowercase())
-        .unwrap_or_default();
-    match ending.as_str() {
-        "csv" => Ok(FileFormat::Csv),
-        "jsonl" | "ndjson" | "json" => Ok(FileFormat::JsonLines),
-        "parquet" => Ok(FileFormat::Parquet),
-        _ => Err(Error::new(
-            Code::InvalidArgument,
-            format!("{} has no ending that names a format", path.display()),
-        )
-        .hint("Name it .csv, .jsonl or .parquet.")),
     }
 }
 

@@ -19,9 +19,9 @@ use super::{Did, Step, Stop, Tables, rows};
 use crate::model::{Code, Error, Result, Retry, TableName};
 use crate::platform::Params;
 use crate::platform::local::delta::{self, Description, NewTable};
-use crate::platform::local::metastore::names::{self, NameOf};
 use crate::platform::local::metastore::{Publish, Table};
 use crate::platform::local::write::{is_conflict, statistics};
+use crate::platform::names::{self, NameOf};
 use crate::spark_connect::{Destination, Field, Relation, Save, SaveMode, Type};
 use crate::sql::quote;
 

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::model::{Error, Result};
+use crate::model::Result;
 use crate::platform::local::delta;
+use crate::platform::write::blocking;
 
 /// What our commit did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +50,6 @@ fn rows(operation: &str, metrics: &Map<String, Value>) -> u64 {
         _ => &["numOutputRows"],
     };
     names.iter().filter_map(|name| metric(name)).sum()
-}
-
-/// The disk's work, off the threads that wait.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(Error::internal("a task on the disk panicked")))
 }
 
 #[cfg(test)]

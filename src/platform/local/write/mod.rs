@@ -6,18 +6,10 @@
 //! written by its path, or by its name where the catalogue keeps its commits.
 
 mod again;
-mod check;
 mod commit;
-mod decode;
 mod engine;
-mod file;
-mod infer;
 mod merge;
-mod plan;
-mod quotes;
-mod rows;
 mod source;
-mod time;
 mod variable;
 mod verify;
 
@@ -29,19 +21,22 @@ use tokio_util::sync::CancellationToken;
 
 pub(in crate::platform::local) use self::again::is_conflict;
 use self::again::{Pause, is_outdated};
-pub(in crate::platform::local) use self::check::statistics;
-use self::check::{Problems, same};
-use self::commit::{Commit, blocking};
+use self::commit::Commit;
 use self::engine::Engine;
-use self::plan::Plan;
-use self::source::{Ready, Wanted};
+use self::source::Ready;
 use super::delta::{self, NewTable};
-use super::metastore::{Metastore, Publish, Table, names};
+use super::metastore::{Metastore, Publish, Table};
 use super::session::Live;
 use crate::model::{
     Code, End, Error, Event, Progress, Result, Retry, StatementId, TableKind, WriteMode, Written,
 };
-use crate::platform::Write;
+pub(in crate::platform::local) use crate::platform::write::check::statistics;
+use crate::platform::write::check::{self, Problems, same};
+use crate::platform::write::plan::{self, Plan, There};
+use crate::platform::write::said::{DDL, no_database, taken};
+use crate::platform::write::wanted::Wanted;
+use crate::platform::write::{blocking, rows};
+use crate::platform::{Write, names};
 use crate::spark_connect::{Destination, Field, Relation, Save, SaveMode, schema_json};
 use crate::sql::quote;
 
@@ -63,6 +58,16 @@ struct Existing {
     table: Table,
     /// As the engine reads them now.
     fields: Vec<Field>,
+}
+
+impl Existing {
+    fn there(&self) -> There<'_> {
+        There {
+            name: &self.table.name,
+            fields: &self.fields,
+            partition_by: &self.table.partition_by,
+        }
+    }
 }
 
 /// What makes the commit.
@@ -186,7 +191,7 @@ impl Writer<'_> {
             return Ok(None);
         };
         if self.write.mode == WriteMode::Error {
-            problems.error(&taken(&table));
+            problems.error(&taken(&table.name));
             return Ok(None);
         }
         if matches!(table.kind, TableKind::View | TableKind::TempView) {
@@ -238,8 +243,6 @@ impl Writer<'_> {
         let Some(ddl) = &self.write.schema else {
             return Ok(None);
         };
-        let wrong =
-            "Write schema as Spark DDL: \"id bigint, price decimal(10,2), tags array<string>\".";
         let engine = self.engine();
         match engine.or_cancelled(engine.spark.parse_ddl(ddl)).await {
             Ok(Some(fields)) => {
@@ -249,12 +252,12 @@ impl Writer<'_> {
             }
             Ok(None) => {
                 problems.add(format!("schema: {ddl:?} names no columns"));
-                problems.hint(wrong);
+                problems.hint(DDL);
                 Ok(None)
             }
             Err(e) if e.code() == Code::StatementFailed => {
                 problems.add(format!("schema: {}", e.message()));
-                problems.hint(wrong);
+                problems.hint(DDL);
                 Ok(None)
             }
             Err(e) => Err(e),
@@ -269,7 +272,13 @@ impl Writer<'_> {
         problems: Problems,
     ) -> Result<Written> {
         self.phase("checking").await;
-        let plan = plan::plan(self.write, ready, existing.as_ref(), typed, problems)?;
+        let plan = plan::plan(
+            self.write,
+            &ready.fields,
+            existing.as_ref().map(Existing::there),
+            typed,
+            problems,
+        )?;
         let rows = ready.relation.clone().select(&plan.outputs);
         self.full_partitions(&rows, &plan).await?;
         match (existing, self.write.mode) {
@@ -547,23 +556,4 @@ fn empty(fields: &[Field]) -> Vec<arrow_array::ArrayRef> {
         .iter()
         .map(|f| arrow_array::new_empty_array(&f.data_type.arrow()))
         .collect()
-}
-
-fn taken(table: &Table) -> Error {
-    Error::new(Code::AlreadyExists, format!("the table {} is there", table.name)).hint(
-        "Pass mode=\"append\" to add rows, mode=\"overwrite\" to replace them, mode=\"merge\" with keys, or another name; nothing was written.",
-    )
-}
-
-fn no_database(name: &str, databases: &[String]) -> Error {
-    let near = databases
-        .iter()
-        .map(|d| (strsim::jaro_winkler(d, name), d))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let near = near.map_or(String::new(), |(_, d)| format!("; did you mean {d}?"));
-    Error::new(Code::NotFound, format!("there is no database {name}{near}")).hint(format!(
-        "Call run_sql(sql=\"create database {}\") first; nothing was written.",
-        quote(name).replace('"', "\\\"")
-    ))
 }

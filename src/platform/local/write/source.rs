@@ -1,21 +1,21 @@
 //! Where the rows of a write come from, as a relation of the engine with known columns.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 use tempfile::TempDir;
 
-use super::check::{self, Problems};
-use super::commit::blocking;
 use super::engine::Engine;
-use super::rows::{self, Rows};
-use super::{file, variable};
+use super::variable;
 use crate::model::{Code, Error, Result};
 use crate::platform::Source;
-use crate::platform::local::run::file_format;
 use crate::platform::local::session::Live;
 use crate::platform::local::{missing, paths, rewrite};
+use crate::platform::write::blocking;
+use crate::platform::write::check::{self, Problems};
+use crate::platform::write::file::{self, file_format};
+use crate::platform::write::rows::{self, Rows};
+use crate::platform::write::wanted::{Wanted, beside_unknown, check_names, check_schema_names};
 use crate::spark_connect::{Field, FileFormat, Output, Relation, Type};
 
 /// Rows of the engine, and what must be there as long as they are read.
@@ -37,38 +37,6 @@ impl Ready {
             views: Vec::new(),
             aside: None,
         }
-    }
-}
-
-/// What the columns are to be.
-pub(super) struct Wanted<'a> {
-    /// As the caller says, all of them.
-    pub(super) schema: Option<&'a [Field]>,
-    /// As the table has them that the rows go to: how text is read.
-    pub(super) table: Option<&'a [Field]>,
-}
-
-impl<'a> Wanted<'a> {
-    fn index(&self) -> Known<'a> {
-        Known {
-            fields: check::Index::new(self.schema.or(self.table).unwrap_or_default()),
-            loose: self.schema.is_none(),
-        }
-    }
-}
-
-/// The columns whose types are said, by their names.
-struct Known<'a> {
-    fields: check::Index<'a>,
-    loose: bool,
-}
-
-impl Known<'_> {
-    fn get(&self, name: &str) -> Option<Field> {
-        // A row's own NULL is told by row and column; a table's is the engine's to refuse.
-        let mut field = self.fields.get(name)?.clone();
-        field.nullable |= self.loose;
-        Some(field)
     }
 }
 
@@ -220,58 +188,6 @@ async fn put_aside(
     let mut ready = Ready::new(relation.select(&outputs), fields);
     ready.aside = Some(aside);
     Ok(ready)
-}
-
-/// An error of values, with the columns that the table does not have.
-fn beside_unknown(error: Error, wanted: &Wanted<'_>, columns: &[String]) -> Error {
-    let (Some(table), None) = (wanted.table, wanted.schema) else {
-        return error;
-    };
-    let table = check::Index::new(table);
-    let unknown: Vec<&str> = columns
-        .iter()
-        .filter(|name| table.get(name).is_none())
-        .map(String::as_str)
-        .collect();
-    if unknown.is_empty() {
-        return error;
-    }
-    let text = format!(
-        "{}; not in the table: {}",
-        error.message(),
-        unknown.join(", ")
-    );
-    Error::new(error.code(), text).hint(error.hint_text().to_owned())
-}
-
-/// Names that stand twice, or none at all.
-fn check_names(columns: &[String]) -> Result<()> {
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|name| Field::new(name, Type::String))
-        .collect();
-    let mut problems = Problems::default();
-    check::check_source(&fields, &mut problems);
-    problems.finish()
-}
-
-/// A schema names the source's columns, all of them and no other.
-fn check_schema_names(wanted: &Wanted<'_>, columns: &[String]) -> Result<()> {
-    let Some(schema) = wanted.schema else {
-        return Ok(());
-    };
-    let mut problems = Problems::default();
-    let known = check::Index::new(schema);
-    for name in columns.iter().filter(|name| known.get(name).is_none()) {
-        problems.add(format!("schema: it lacks the source's column {name}"));
-    }
-    let there: HashSet<String> = columns.iter().map(|name| name.to_lowercase()).collect();
-    for field in schema {
-        if !there.contains(&field.name.to_lowercase()) {
-            problems.add(format!("schema: the source has no column {}", field.name));
-        }
-    }
-    problems.finish()
 }
 
 /// The zone in which a timestamp without an offset is meant.

@@ -6,15 +6,13 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::cancelled;
-use crate::model::{Code, Error, Result};
+use crate::model::{Error, Result};
 use crate::platform::local::session::Live;
+use crate::platform::write::said;
 use crate::python::{Cell, CellEvent, Language, Status, View, lost};
 
 /// Between two interrupts of a conversion that goes on.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-
-/// The class of the harness's error for a name that is no frame.
-const NO_FRAME: &str = "NoFrameError";
 
 /// Makes the variable `name` the temp view `view`.
 ///
@@ -60,7 +58,7 @@ pub(super) async fn to_view(
                 return match (status, error) {
                     (Status::Ok, _) => Ok(()),
                     _ if cancel.is_cancelled() => Err(cancelled()),
-                    (_, Some(e)) => Err(in_our_words(e, name)),
+                    (_, Some(e)) => Err(said::no_frame(&e, name)),
                     (_, None) => Err(Error::internal("the variable failed without a word why")),
                 };
             }
@@ -83,22 +81,4 @@ async fn asked_again(cancel: &CancellationToken) {
     } else {
         cancel.cancelled().await;
     }
-}
-
-fn in_our_words(error: Error, name: &str) -> Error {
-    let class = error
-        .details_ref()
-        .and_then(|details| details.error_class.clone());
-    let message = error.message().to_owned();
-    if class.is_some_and(|class| class.ends_with(NO_FRAME)) {
-        let told = message.split_once(": ").map_or("", |(_, told)| told);
-        return Error::new(Code::NotFound, told.to_owned()).hint(
-            "Pass the name of a Spark or pandas frame that run_pyspark has made in this session; nothing was written.",
-        );
-    }
-    Error::new(
-        Code::StatementFailed,
-        format!("the frame {name} makes no table: {message}"),
-    )
-    .hint("Cast its columns in run_pyspark, or make it a Spark frame there; nothing was written.")
 }

@@ -1,12 +1,13 @@
 //! What only engine and catalogue can tell of a write: before it, values that would be lost; after it, whether the
 //! table that has the rows is still the one of that name.
 
-use super::check::same;
 use super::commit::{self, Commit};
-use super::plan::Plan;
 use super::{Table, Writer};
 use crate::model::{Code, Error, Result, Retry, TableName, Written};
 use crate::platform::Source;
+use crate::platform::write::check::same;
+use crate::platform::write::plan::Plan;
+use crate::platform::write::said;
 use crate::spark_connect::{Relation, Type};
 use crate::sql::quote;
 
@@ -39,21 +40,8 @@ impl Writer<'_> {
         self.engine().drop_view(&view).await;
         let counted = counted.map_err(|e| self.unwritten(e))?;
         let counted = counted.into_iter().flatten();
-        let found: Vec<String> = columns
-            .iter()
-            .zip(counted)
-            .filter_map(|(name, count)| Some((name, count.as_u64().filter(|count| *count > 0)?)))
-            .map(|(name, count)| {
-                let rows = if count == 1 { "1 row has" } else { &format!("{count} rows have") };
-                format!("partition_by: {rows} an empty string in {name}, which a partition cannot tell from NULL")
-            })
-            .collect();
-        if found.is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(Code::InvalidArgument, found.join("; ")).hint(
-            "Write another word for it, as sql=\"select coalesce(nullif(p, ''), 'none') as p, ...\", or partition by another column; nothing was written.",
-        ))
+        let counted = counted.map(|count| count.as_u64().unwrap_or(0));
+        said::check_partition_texts(columns.into_iter().zip(counted))
     }
 
     /// What was written, if the table of that name still has it.

@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Map, Value};
 
@@ -28,9 +32,9 @@ const LINE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// What a look into a file told.
 #[derive(Debug, Default)]
-pub(super) struct Looked {
+pub(in crate::platform) struct Looked {
     /// The columns of a CSV's header, or the keys of JSON lines; Parquet has its own schema.
-    pub(super) columns: Vec<String>,
+    pub(in crate::platform) columns: Vec<String>,
     /// What their values are, column by column.
     found: Vec<Found>,
 }
@@ -46,7 +50,10 @@ impl Looked {
     ///
     /// # Errors
     /// `invalid_argument` for columns whose values have no one type.
-    pub(super) fn fields(self, known: impl Fn(&str) -> Option<Field>) -> Result<Vec<Field>> {
+    pub(in crate::platform) fn fields(
+        self,
+        known: impl Fn(&str) -> Option<Field>,
+    ) -> Result<Vec<Field>> {
         let mut all = Misfits::default();
         let mut fields = Vec::with_capacity(self.columns.len());
         for (name, found) in self.columns.iter().zip(self.found) {
@@ -67,11 +74,32 @@ impl Looked {
     }
 }
 
+/// The format that a file's ending names.
+///
+/// # Errors
+/// `invalid_argument` for another ending.
+pub(in crate::platform) fn file_format(path: &Path) -> Result<FileFormat> {
+    let ending = path
+        .extension()
+        .map(|e| e.to_string_lossy().to_ascii_lowercase())
+        .unwrap_or_default();
+    match ending.as_str() {
+        "csv" => Ok(FileFormat::Csv),
+        "jsonl" | "ndjson" | "json" => Ok(FileFormat::JsonLines),
+        "parquet" => Ok(FileFormat::Parquet),
+        _ => Err(Error::new(
+            Code::InvalidArgument,
+            format!("{} has no ending that names a format", path.display()),
+        )
+        .hint("Name it .csv, .jsonl or .parquet.")),
+    }
+}
+
 /// Whether a file is what its name says, from its first to its last byte, and what its columns hold.
 ///
 /// # Errors
 /// `invalid_argument` that names what is wrong, with the lines.
-pub(super) fn look(path: &Path, format: FileFormat) -> Result<Looked> {
+pub(in crate::platform) fn look(path: &Path, format: FileFormat) -> Result<Looked> {
     match format {
         FileFormat::Csv => {
             let mut texts: Option<Vec<Texts>> = None;
@@ -123,12 +151,11 @@ pub(super) fn look(path: &Path, format: FileFormat) -> Result<Looked> {
     }
 }
 
-/// Writes the rows of a CSV or JSON-lines file as Parquet: its `columns`, by the types of `fields` and under their
-/// names; NULL where a line lacks a column.
+/// Writes the rows of a CSV or JSON-lines file as Parquet; see [`read`].
 ///
 /// # Errors
-/// `invalid_argument` that names the values which do not fit, by row and column.
-pub(super) fn convert(
+/// As [`read`]; `statement_failed` where there is no room.
+pub(in crate::platform) fn convert(
     path: &Path,
     format: FileFormat,
     columns: &[String],
@@ -136,14 +163,33 @@ pub(super) fn convert(
     zone: &TimeZone,
     to: File,
 ) -> Result<()> {
+    let schema = Schema::new(fields.iter().map(Field::arrow).collect::<Vec<_>>());
+    let mut writer = ArrowWriter::try_new(to, Arc::new(schema), None).map_err(unwritten)?;
+    read(path, format, (columns, fields), zone, |batch| {
+        writer.write(&batch).map_err(unwritten)
+    })?;
+    writer.close().map(drop).map_err(unwritten)
+}
+
+/// Gives the rows of a CSV or JSON-lines file to `to`: its columns, by the types of the fields and under their names;
+/// NULL where a line lacks a column.
+///
+/// # Errors
+/// `invalid_argument` that names the values which do not fit, by row and column; what `to` says.
+pub(in crate::platform) fn read(
+    path: &Path,
+    format: FileFormat,
+    (columns, fields): (&[String], &[Field]),
+    zone: &TimeZone,
+    to: impl FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
     let mut chunk = Chunk {
         columns,
         fields,
         zone,
         rows: Vec::new(),
         done: 0,
-        writer: None,
-        to: Some(to),
+        to,
     };
     match format {
         FileFormat::Csv => {
@@ -170,56 +216,61 @@ pub(super) fn convert(
             return Err(Error::internal("Parquet has types of its own"));
         }
     }
-    chunk.finish()
+    chunk.give()
 }
 
-struct Chunk<'a> {
+struct Chunk<'a, F> {
     columns: &'a [String],
     fields: &'a [Field],
     zone: &'a TimeZone,
     rows: Vec<Vec<Value>>,
     done: usize,
-    writer: Option<ArrowWriter<File>>,
-    to: Option<File>,
+    to: F,
 }
 
-impl Chunk<'_> {
+impl<F: FnMut(RecordBatch) -> Result<()>> Chunk<'_, F> {
     fn add(&mut self, row: Vec<Value>) -> Result<()> {
         self.rows.push(row);
         if self.rows.len() >= CHUNK {
-            self.write()?;
+            self.give()?;
         }
         Ok(())
     }
 
-    fn write(&mut self) -> Result<()> {
+    fn give(&mut self) -> Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         let rows = Rows {
             columns: self.columns,
             rows: &self.rows,
             first: self.done,
         };
-        let batch = rows.batch(self.fields, self.zone)?;
-        if let Some(file) = self.to.take() {
-            let writer = ArrowWriter::try_new(file, batch.schema(), None).map_err(unwritten)?;
-            self.writer = Some(writer);
-        }
-        if let Some(writer) = &mut self.writer {
-            writer.write(&batch).map_err(unwritten)?;
-        }
+        (self.to)(rows.batch(self.fields, self.zone)?)?;
         self.done += self.rows.len();
         self.rows.clear();
         Ok(())
     }
+}
 
-    fn finish(mut self) -> Result<()> {
-        if !self.rows.is_empty() || self.writer.is_none() {
-            self.write()?;
-        }
-        if let Some(writer) = self.writer.take() {
-            writer.close().map_err(unwritten)?;
-        }
-        Ok(())
+/// The columns of a Parquet file, and its rows, given to `to`.
+///
+/// # Errors
+/// `invalid_argument` for what is no such file; what `to` says.
+pub(in crate::platform) fn read_parquet(
+    path: &Path,
+    mut to: impl FnMut(RecordBatch) -> Result<()>,
+) -> Result<Vec<Field>> {
+    const WHAT: &str = "Parquet file";
+    let broken = |e: &dyn std::fmt::Display| wrong(path, WHAT, &e.to_string());
+    let builder = ParquetRecordBatchReaderBuilder::try_new(open(path, WHAT)?);
+    let builder = builder.map_err(|e| broken(&e))?.with_batch_size(CHUNK);
+    let fields = builder.schema().fields().iter();
+    let fields = fields.map(|field| Field::from_arrow(field)).collect();
+    for batch in builder.build().map_err(|e| broken(&e))? {
+        to(batch.map_err(|e| broken(&e))?)?;
     }
+    Ok(fields)
 }
 
 fn unwritten(e: parquet::errors::ParquetError) -> Error {

@@ -14,7 +14,7 @@ const MOST_PARTITION_BYTES: usize = 64;
 /// What a database cannot be called, in lower case: names of formats, since delta.`x` reads a path, of the catalogue
 /// and of what the engine has beside it.
 const NO_DATABASE: &[&str] = &[
-    super::CATALOG,
+    "spark_catalog",
     "avro",
     "binaryfile",
     "csv",
@@ -125,7 +125,7 @@ pub(crate) fn check_columns<'a>(names: impl IntoIterator<Item = &'a str>) -> Res
 }
 
 /// An error of these problems, or none.
-pub(super) fn refuse(problems: Vec<String>) -> Result<()> {
+pub(in crate::platform) fn refuse(problems: Vec<String>) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -143,7 +143,7 @@ fn is_unseen(char: char) -> bool {
 }
 
 /// A part of a folder's name: ASCII that no file system and no URL changes, never the user's text as it is.
-pub(super) fn slug(name: &str) -> String {
+pub(in crate::platform) fn slug(name: &str) -> String {
     /// Enough to recognise a table by; the rest of its name is told by the catalogue.
     const MOST: usize = 40;
     let slug: String = name

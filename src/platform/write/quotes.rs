@@ -17,7 +17,7 @@ enum State {
 }
 
 /// A reader that passes all bytes on and knows where quotes are open.
-pub(super) struct Quotes<R> {
+pub(in crate::platform) struct Quotes<R> {
     inner: R,
     state: State,
     /// Bytes passed on, as far as a byte order mark may reach.
@@ -28,7 +28,7 @@ pub(super) struct Quotes<R> {
 }
 
 impl<R> Quotes<R> {
-    pub(super) fn new(inner: R) -> Self {
+    pub(in crate::platform) fn new(inner: R) -> Self {
         Self {
             inner,
             state: State::Start,
@@ -40,7 +40,7 @@ impl<R> Quotes<R> {
     }
 
     /// What is wrong with the quotes, when all is read.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(in crate::platform) fn fault(&self) -> Option<String> {
         if let Some((line, opened)) = self.behind {
             return Some(format!(
                 "line {line} has text behind a closing quote, which was opened in line {opened}"

@@ -1,40 +1,46 @@
 //! What a write is to do: which column goes where, by which keys and partitions; or all that is wrong with it.
 
-use super::Existing;
 use super::check::{self, Problems, same};
-use super::source::Ready;
-use crate::model::{Result, WriteMode};
+use crate::model::{Result, TableName, WriteMode};
 use crate::platform::Write;
 use crate::spark_connect::{Field, Output, Type};
 
 /// What is to be done, all checks passed.
-pub(super) struct Plan {
+pub(in crate::platform) struct Plan {
     /// The columns as they are written.
-    pub(super) fields: Vec<Field>,
+    pub(in crate::platform) fields: Vec<Field>,
     /// Each from the source.
-    pub(super) outputs: Vec<Output>,
-    pub(super) keys: Vec<String>,
-    pub(super) partition_by: Vec<String>,
+    pub(in crate::platform) outputs: Vec<Output>,
+    pub(in crate::platform) keys: Vec<String>,
+    pub(in crate::platform) partition_by: Vec<String>,
     /// An overwrite keeps the table's columns.
-    pub(super) keeps_columns: bool,
+    pub(in crate::platform) keeps_columns: bool,
+}
+
+/// A table that is there.
+#[derive(Clone, Copy)]
+pub(in crate::platform) struct There<'a> {
+    pub(in crate::platform) name: &'a TableName,
+    /// As the engine reads them now.
+    pub(in crate::platform) fields: &'a [Field],
+    pub(in crate::platform) partition_by: &'a [String],
 }
 
 /// Everything that is wrong with source and table together, or what is to be done.
-pub(super) fn plan(
+pub(in crate::platform) fn plan(
     write: &Write,
-    ready: &Ready,
-    existing: Option<&Existing>,
+    source: &[Field],
+    existing: Option<There<'_>>,
     typed: bool,
     mut problems: Problems,
 ) -> Result<Plan> {
-    let source = &ready.fields;
     check::check_source(source, &mut problems);
     let keeps = matches!(write.mode, WriteMode::Append | WriteMode::Merge);
-    let own = existing.filter(|_| keeps).map(|e| e.fields.as_slice());
+    let own = existing.filter(|_| keeps).map(|e| e.fields);
     let (fields, mut outputs) = match (own, existing) {
         (Some(columns), Some(existing)) => (
             columns.to_vec(),
-            check::into_table(&existing.table.name, columns, source, &mut problems),
+            check::into_table(existing.name, columns, source, &mut problems),
         ),
         _ => {
             check::check_new(source, &mut problems);
@@ -70,12 +76,12 @@ pub(super) fn plan(
             asked
         }
         Some(existing) => {
-            let own = &existing.table.partition_by;
+            let own = existing.partition_by;
             let equal = asked.len() == own.len() && asked.iter().zip(own).all(|(a, o)| same(a, o));
             if !write.partition_by.is_empty() && !equal {
                 problems.add(format!(
                     "partition_by: {} is partitioned by {}",
-                    existing.table.name,
+                    existing.name,
                     if own.is_empty() {
                         "nothing".to_owned()
                     } else {
@@ -88,7 +94,7 @@ pub(super) fn plan(
         }
     };
     let keeps_columns =
-        existing.is_some_and(|e| keeps || check::same_columns(&e.fields, &fields, typed));
+        existing.is_some_and(|e| keeps || check::same_columns(e.fields, &fields, typed));
     problems.finish()?;
     Ok(Plan {
         fields,
@@ -101,7 +107,7 @@ pub(super) fn plan(
 
 /// What is wrong with names of columns also when the source's values are: by the table's columns, and by those `seen`
 /// in the source.
-pub(super) fn names(
+pub(in crate::platform) fn names(
     write: &Write,
     table: Option<&[Field]>,
     seen: &[String],

@@ -31,13 +31,13 @@ const EXACT_DIGITS: usize = 15;
 
 /// Values that do not fit their columns.
 #[derive(Debug, Default)]
-pub(super) struct Misfits {
+pub(in crate::platform) struct Misfits {
     shown: Vec<String>,
     count: usize,
 }
 
 impl Misfits {
-    pub(super) fn add(&mut self, row: usize, path: &str, problem: impl Display) {
+    pub(in crate::platform) fn add(&mut self, row: usize, path: &str, problem: impl Display) {
         self.count += 1;
         if self.shown.len() < SHOWN {
             self.shown
@@ -46,14 +46,14 @@ impl Misfits {
     }
 
     /// Those of another column too.
-    pub(super) fn join(&mut self, other: Self) {
+    pub(in crate::platform) fn join(&mut self, other: Self) {
         self.count += other.count;
         self.shown.extend(other.shown);
         self.shown.truncate(SHOWN);
     }
 
     /// All of them in words; `None` where there are none.
-    pub(super) fn words(self) -> Option<String> {
+    pub(in crate::platform) fn words(self) -> Option<String> {
         let more = self.count - self.shown.len();
         match (self.count, more) {
             (0, _) => None,
@@ -64,13 +64,13 @@ impl Misfits {
 }
 
 /// A value and the row that it is in; `None` is NULL.
-pub(super) type Item<'a> = (usize, Option<&'a Value>);
+pub(in crate::platform) type Item<'a> = (usize, Option<&'a Value>);
 
 /// Reads values by types.
-pub(super) struct Reader<'m> {
+pub(in crate::platform) struct Reader<'m> {
     /// For timestamps without an offset.
-    pub(super) zone: &'m TimeZone,
-    pub(super) misfits: &'m mut Misfits,
+    pub(in crate::platform) zone: &'m TimeZone,
+    pub(in crate::platform) misfits: &'m mut Misfits,
 }
 
 impl Reader<'_> {
@@ -78,7 +78,11 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// `internal` when Arrow refuses what we made.
-    pub(super) fn column(&mut self, field: &Field, items: &[Item<'_>]) -> Result<ArrayRef> {
+    pub(in crate::platform) fn column(
+        &mut self,
+        field: &Field,
+        items: &[Item<'_>],
+    ) -> Result<ArrayRef> {
         if !field.nullable {
             for (row, _) in items.iter().filter(|(_, value)| value.is_none()) {
                 self.misfits
@@ -297,7 +301,7 @@ impl Reader<'_> {
 }
 
 /// A value that is there and not null.
-pub(super) fn present(value: &Value) -> Option<&Value> {
+pub(in crate::platform) fn present(value: &Value) -> Option<&Value> {
     Some(value).filter(|value| !value.is_null())
 }
 

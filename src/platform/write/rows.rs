@@ -19,11 +19,11 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Names and rows, each row as long as the names.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rows<'a> {
-    pub(super) columns: &'a [String],
-    pub(super) rows: &'a [Vec<Value>],
+pub(in crate::platform) struct Rows<'a> {
+    pub(in crate::platform) columns: &'a [String],
+    pub(in crate::platform) rows: &'a [Vec<Value>],
     /// The number of the first row, from 0, for errors.
-    pub(super) first: usize,
+    pub(in crate::platform) first: usize,
 }
 
 impl Rows<'_> {
@@ -37,7 +37,10 @@ impl Rows<'_> {
     ///
     /// # Errors
     /// `invalid_argument` for columns whose values have no one type.
-    pub(super) fn fields(&self, known: impl Fn(&str) -> Option<Field>) -> Result<Vec<Field>> {
+    pub(in crate::platform) fn fields(
+        &self,
+        known: impl Fn(&str) -> Option<Field>,
+    ) -> Result<Vec<Field>> {
         let mut misfits = Misfits::default();
         let mut fields = Vec::new();
         for (place, name) in self.columns.iter().enumerate() {
@@ -67,7 +70,11 @@ impl Rows<'_> {
     ///
     /// # Errors
     /// `invalid_argument` that names the values which do not fit, by row and column.
-    pub(super) fn batch(&self, fields: &[Field], zone: &TimeZone) -> Result<RecordBatch> {
+    pub(in crate::platform) fn batch(
+        &self,
+        fields: &[Field],
+        zone: &TimeZone,
+    ) -> Result<RecordBatch> {
         let mut misfits = Misfits::default();
         let mut reader = Reader {
             zone,
@@ -86,14 +93,18 @@ impl Rows<'_> {
 }
 
 /// Columns whose values have no one type.
-pub(super) fn mixed(words: String) -> Error {
+pub(in crate::platform) fn mixed(words: String) -> Error {
     Error::new(Code::InvalidArgument, words).hint(
         "Give each column values of one type, or say the types: schema=\"id bigint, price decimal(10,2)\"; nothing was written.",
     )
 }
 
 /// Columns of these types as a batch.
-pub(super) fn batch(fields: &[Field], columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+pub(in crate::platform) fn batch(
+    fields: &[Field],
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch> {
     let schema = Schema::new(fields.iter().map(Field::arrow).collect::<Vec<_>>());
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)
@@ -104,7 +115,7 @@ pub(super) fn batch(fields: &[Field], columns: Vec<ArrayRef>, rows: usize) -> Re
 ///
 /// # Errors
 /// `result_too_large` above 64 MiB.
-pub(super) fn stream(batch: &RecordBatch) -> Result<Vec<u8>> {
+pub(in crate::platform) fn stream(batch: &RecordBatch) -> Result<Vec<u8>> {
     let broken = |e| Error::internal("the rows do not make an Arrow stream").source_error(e);
     let mut data = Vec::new();
     let mut writer = StreamWriter::try_new(&mut data, &batch.schema()).map_err(broken)?;

@@ -11,7 +11,7 @@ use crate::model::shown;
 use crate::spark_connect::{Field, Type};
 
 /// Arrays and objects inside of each other: deeper ones no reader of tables is tried with.
-pub(super) const MAX_DEPTH: usize = 20;
+pub(in crate::platform) const MAX_DEPTH: usize = 20;
 /// A double tells decimal digits apart up to here.
 const EXACT_DIGITS: usize = 15;
 /// A decimal's most.
@@ -66,7 +66,7 @@ impl Kind {
 
 /// The JSON values of one place, folded.
 #[derive(Debug, Default)]
-pub(super) struct Shape {
+pub(in crate::platform) struct Shape {
     /// What all of them are, and the row of the first.
     found: Option<(Kind, usize)>,
     /// The first that no bigint holds.
@@ -81,7 +81,13 @@ pub(super) struct Shape {
 
 impl Shape {
     /// One more value; what is no one type with those before it is a misfit.
-    pub(super) fn fold(&mut self, row: usize, path: &str, value: &Value, misfits: &mut Misfits) {
+    pub(in crate::platform) fn fold(
+        &mut self,
+        row: usize,
+        path: &str,
+        value: &Value,
+        misfits: &mut Misfits,
+    ) {
         self.fold_at(row, path, value, misfits, 0);
     }
 
@@ -155,7 +161,7 @@ impl Shape {
     }
 
     /// The one type that these values have; NULL alone is text. Whole numbers beside others are doubles.
-    pub(super) fn data_type(&self, path: &str, misfits: &mut Misfits) -> Type {
+    pub(in crate::platform) fn data_type(&self, path: &str, misfits: &mut Misfits) -> Type {
         let Some((kind, row)) = self.found else {
             return Type::String;
         };
@@ -196,7 +202,7 @@ impl Shape {
     clippy::struct_excessive_bools,
     reason = "one for each type that the texts may still be of"
 )]
-pub(super) struct Texts {
+pub(in crate::platform) struct Texts {
     some: bool,
     long: bool,
     decimal: bool,
@@ -225,7 +231,7 @@ impl Default for Texts {
 
 impl Texts {
     /// One more text; an empty one is NULL.
-    pub(super) fn fold(&mut self, text: &str) {
+    pub(in crate::platform) fn fold(&mut self, text: &str) {
         if text.is_empty() {
             return;
         }
@@ -252,7 +258,7 @@ impl Texts {
     }
 
     /// The narrowest type that all of them are of, nothing lost.
-    pub(super) fn data_type(&self) -> Type {
+    pub(in crate::platform) fn data_type(&self) -> Type {
         match self {
             Self { some: false, .. } => Type::String,
             Self { long: true, .. } => Type::Long,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::infer::MAX_DEPTH;
 use crate::model::{Code, Error, TableName};
-use crate::platform::local::metastore::names::{self, NameOf};
+use crate::platform::names::{self, NameOf};
 use crate::spark_connect::{Field, Output, Type};
 use crate::sql::quote;
 
@@ -15,7 +15,7 @@ const MAX_COLUMNS: usize = 10_000;
 /// Whether every value of one type is one of the other, so that a cast loses nothing.
 ///
 /// A date becomes no `timestamp`: which instant it is depends on a zone. It becomes a `timestamp_ntz`.
-pub(super) fn fits(from: &Type, to: &Type) -> bool {
+pub(in crate::platform) fn fits(from: &Type, to: &Type) -> bool {
     use Type::{
         Array, Byte, Date, Decimal, Double, Float, Int, Long, Map, Short, Struct, TimestampNtz,
         Void,
@@ -56,20 +56,20 @@ pub(super) fn fits(from: &Type, to: &Type) -> bool {
 }
 
 /// Names are compared as Spark does.
-pub(super) fn same(one: &str, other: &str) -> bool {
+pub(in crate::platform) fn same(one: &str, other: &str) -> bool {
     one == other || one.to_lowercase() == other.to_lowercase()
 }
 
 /// A field by its name.
-pub(super) fn find<'f>(fields: &'f [Field], name: &str) -> Option<&'f Field> {
+pub(in crate::platform) fn find<'f>(fields: &'f [Field], name: &str) -> Option<&'f Field> {
     fields.iter().find(|f| same(&f.name, name))
 }
 
 /// Fields by their names as Spark compares them; of two with one name, the first.
-pub(super) struct Index<'f>(HashMap<String, &'f Field>);
+pub(in crate::platform) struct Index<'f>(HashMap<String, &'f Field>);
 
 impl<'f> Index<'f> {
-    pub(super) fn new(fields: &'f [Field]) -> Self {
+    pub(in crate::platform) fn new(fields: &'f [Field]) -> Self {
         let mut index = HashMap::with_capacity(fields.len());
         for field in fields {
             index.entry(field.name.to_lowercase()).or_insert(field);
@@ -77,7 +77,7 @@ impl<'f> Index<'f> {
         Self(index)
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&'f Field> {
+    pub(in crate::platform) fn get(&self, name: &str) -> Option<&'f Field> {
         self.0.get(&name.to_lowercase()).copied()
     }
 }
@@ -86,7 +86,7 @@ impl<'f> Index<'f> {
 ///
 /// # Errors
 /// `invalid_argument`.
-pub(super) fn few_columns(count: usize) -> Result<(), Error> {
+pub(in crate::platform) fn few_columns(count: usize) -> Result<(), Error> {
     if count <= MAX_COLUMNS {
         return Ok(());
     }
@@ -99,7 +99,7 @@ pub(super) fn few_columns(count: usize) -> Result<(), Error> {
 
 /// What is wrong with a write, gathered.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
+pub(in crate::platform) struct Problems {
     texts: Vec<String>,
     hints: Vec<String>,
     code: Option<Code>,
@@ -107,13 +107,13 @@ pub(super) struct Problems {
 
 impl Problems {
     /// Something that another argument would put right.
-    pub(super) fn add(&mut self, text: impl Into<String>) {
+    pub(in crate::platform) fn add(&mut self, text: impl Into<String>) {
         self.code = Some(Code::InvalidArgument);
         self.texts.push(text.into());
     }
 
     /// What an error says.
-    pub(super) fn error(&mut self, error: &Error) {
+    pub(in crate::platform) fn error(&mut self, error: &Error) {
         let wider = self.code.is_some_and(|code| code != error.code());
         self.code = Some(if wider {
             Code::InvalidArgument
@@ -125,7 +125,7 @@ impl Problems {
     }
 
     /// What to do about it.
-    pub(super) fn hint(&mut self, hint: impl Into<String>) {
+    pub(in crate::platform) fn hint(&mut self, hint: impl Into<String>) {
         let hint = hint.into();
         if !hint.is_empty() && !self.hints.contains(&hint) {
             self.hints.push(hint);
@@ -136,7 +136,7 @@ impl Problems {
     ///
     /// # Errors
     /// The gathered one.
-    pub(super) fn finish(self) -> Result<(), Error> {
+    pub(in crate::platform) fn finish(self) -> Result<(), Error> {
         if self.is_empty() {
             Ok(())
         } else {
@@ -145,17 +145,17 @@ impl Problems {
     }
 
     /// Nothing is wrong.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::platform) fn is_empty(&self) -> bool {
         self.code.is_none()
     }
 
     /// One thing is wrong.
-    pub(super) fn is_one(&self) -> bool {
+    pub(in crate::platform) fn is_one(&self) -> bool {
         self.texts.len() == 1
     }
 
     /// All of it as one error.
-    pub(super) fn error_of(self) -> Error {
+    pub(in crate::platform) fn error_of(self) -> Error {
         let code = self.code.unwrap_or(Code::InvalidArgument);
         // Each of them says that nothing was written; together they say it once.
         let last = self.hints.len().saturating_sub(1);
@@ -179,7 +179,7 @@ impl Problems {
 }
 
 /// Columns that no table may have.
-pub(super) fn check_source(fields: &[Field], problems: &mut Problems) {
+pub(in crate::platform) fn check_source(fields: &[Field], problems: &mut Problems) {
     if let Err(e) = few_columns(fields.len()) {
         problems.error(&e);
     }
@@ -216,7 +216,7 @@ pub(super) fn check_source(fields: &[Field], problems: &mut Problems) {
 }
 
 /// What a schema may say and no table of ours would keep.
-pub(super) fn check_ddl(ddl: &str, fields: &[Field], problems: &mut Problems) {
+pub(in crate::platform) fn check_ddl(ddl: &str, fields: &[Field], problems: &mut Problems) {
     let lower = ddl.to_lowercase();
     let comment = |rest: &str| rest.trim_start().starts_with(['\'', '"']);
     if lower.split("comment").skip(1).any(comment) {
@@ -248,7 +248,7 @@ fn depth(kind: &Type) -> usize {
 }
 
 /// NULL alone has no type that a new table could have.
-pub(super) fn check_new(fields: &[Field], problems: &mut Problems) {
+pub(in crate::platform) fn check_new(fields: &[Field], problems: &mut Problems) {
     for field in fields {
         if field.data_type.holds(&|part| *part == Type::Void) {
             problems.add(format!(
@@ -263,7 +263,7 @@ pub(super) fn check_new(fields: &[Field], problems: &mut Problems) {
 }
 
 /// Names of keys or partition columns, as the columns spell them.
-pub(super) fn named(
+pub(in crate::platform) fn named(
     what: &str,
     names: &[String],
     fields: &[Field],
@@ -289,7 +289,11 @@ pub(super) fn named(
 }
 
 /// What a table may be partitioned by.
-pub(super) fn check_partitions(columns: &[String], fields: &[Field], problems: &mut Problems) {
+pub(in crate::platform) fn check_partitions(
+    columns: &[String],
+    fields: &[Field],
+    problems: &mut Problems,
+) {
     if !columns.is_empty() && columns.len() == fields.len() {
         problems.add("partition_by: a column is needed that the table is not partitioned by");
     }
@@ -310,7 +314,7 @@ pub(super) fn check_partitions(columns: &[String], fields: &[Field], problems: &
 }
 
 /// The table's columns, each from its place in the source: cast where it widens, NULL where it is missing.
-pub(super) fn into_table(
+pub(in crate::platform) fn into_table(
     table: &TableName,
     columns: &[Field],
     source: &[Field],
@@ -380,7 +384,7 @@ pub(super) fn into_table(
 }
 
 /// The columns that a schema asks for, each cast from the source's.
-pub(super) fn into_schema(
+pub(in crate::platform) fn into_schema(
     wanted: &[Field],
     source: &[Field],
     problems: &mut Problems,
@@ -410,7 +414,7 @@ pub(super) fn into_schema(
 }
 
 /// Whether a table's columns are already these, so that an overwrite keeps them; of a schema `not null` counts too.
-pub(super) fn same_columns(columns: &[Field], source: &[Field], typed: bool) -> bool {
+pub(in crate::platform) fn same_columns(columns: &[Field], source: &[Field], typed: bool) -> bool {
     columns.len() == source.len()
         && columns.iter().zip(source).all(|(c, s)| {
             let nulls = !typed || c.nullable == s.nullable;
@@ -420,7 +424,7 @@ pub(super) fn same_columns(columns: &[Field], source: &[Field], typed: bool) -> 
 
 /// The table property that keeps statistics of floats out of the log: from equal bounds the engine takes a column for
 /// constant, and NaN is in no bounds, so that it read NaN as its neighbour (pysail 0.7.2).
-pub(in crate::platform::local) fn statistics(fields: &[Field]) -> Option<(String, String)> {
+pub(in crate::platform) fn statistics(fields: &[Field]) -> Option<(String, String)> {
     let float = |f: &Field| {
         f.data_type
             .holds(&|part| matches!(part, Type::Float | Type::Double))

@@ -8,7 +8,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// `2024-01-31` as days since 1970-01-01.
-pub(super) fn date(text: &str) -> Option<i32> {
+pub(in crate::platform) fn date(text: &str) -> Option<i32> {
     let (sign, rest) = match text.as_bytes().first()? {
         b'-' => (-1, text.get(1..)?),
         b'+' => (1, text.get(1..)?),
@@ -45,7 +45,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 
 /// Why a text is no timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wrong {
+pub(in crate::platform) enum Wrong {
     /// It is none, or has more than 6 digits behind the second.
     Form,
     /// It names a zone although the column has none.
@@ -54,7 +54,7 @@ pub(super) enum Wrong {
 
 /// `2024-01-31 23:59:59.123456+02:00` as microseconds since 1970: an instant where there is a `zone`, in which a text
 /// without an offset is meant; else what clock and calendar show.
-pub(super) fn timestamp(text: &str, zone: Option<&TimeZone>) -> Result<i64, Wrong> {
+pub(in crate::platform) fn timestamp(text: &str, zone: Option<&TimeZone>) -> Result<i64, Wrong> {
     let (local, offset) = parts(text).ok_or(Wrong::Form)?;
     let offset = match (zone, offset) {
         (None, Some(_)) => return Err(Wrong::Zone),
