@@ -67,15 +67,16 @@ def _arrow_cells(array: Any, zone: Zone) -> list[Any]:
             for row in range(len(array))
         ]
     if types.is_map(kind):
-        return [_arrow_map_cell(item.values, zone) if item.is_valid else None for item in array]
+        named = types.is_string(kind.key_type) or types.is_large_string(kind.key_type)
+        return [_arrow_map_cell(item.values, zone, named) if item.is_valid else None for item in array]
     if types.is_nested(kind):
         return [_arrow_cells(item.values, zone) if item.is_valid else None for item in array]
     return mapped(array, lambda value: value_cell(value, None))
 
 
-def _arrow_map_cell(entries: Any, zone: Zone) -> Any:
+def _arrow_map_cell(entries: Any, zone: Zone, named: bool) -> Any:
     keys, values = (_arrow_cells(part, zone) for part in entries.flatten())
-    return pairs_cell(zip(keys, values))
+    return pairs_cell(zip(keys, values), named)
 
 
 _ARROW_TYPES = {
@@ -261,10 +262,11 @@ def _classic_cell(value: Any, kind: Any, zone: Zone) -> Any:
     if name == "ArrayType":
         return [_classic_cell(item, kind.elementType, zone) for item in value]
     if name == "MapType":
-        return pairs_cell(
+        pairs = (
             (_classic_cell(key, kind.keyType, zone), _classic_cell(item, kind.valueType, zone))
             for key, item in value.items()
         )
+        return pairs_cell(pairs, type(kind.keyType).__name__ in ("StringType", "CharType", "VarcharType"))
     if name == "StructType" and isinstance(value, tuple):
         return pairs_cell(
             (field.name, _classic_cell(item, field.dataType, zone)) for field, item in zip(kind.fields, value)

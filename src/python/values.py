@@ -99,9 +99,14 @@ def float32_cell(value: Optional[float]) -> Union[float, str, None]:
     return value
 
 
-def pairs_cell(pairs: Iterable[tuple[Any, Any]]) -> Any:
-    """An object if the names are distinct strings, else a list of pairs, so that nothing is lost."""
+def pairs_cell(pairs: Iterable[tuple[Any, Any]], named: bool = True) -> Any:
+    """An object if the names are distinct strings, else a list of pairs, so that nothing is lost.
+
+    Names that are no strings by their type are none here either, though their cells may be.
+    """
     found = [(name, item) for name, item in pairs]
+    if not named:
+        return [[name, item] for name, item in found]
     names = [name for name, _ in found]
     if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
         return dict(found)
@@ -122,7 +127,11 @@ def value_cell(value: Any, zone: Zone = None) -> Any:
         return None
     if isinstance(value, dt.datetime):
         if value.tzinfo is None and zone is not None:
-            value = value.astimezone(zone)
+            try:
+                value = value.astimezone(zone)
+            except (ValueError, OverflowError):
+                # At both ends of the calendar Python cannot ask for the offset of local time.
+                value = value.replace(tzinfo=zone)
         return value.isoformat(sep=" ")
     if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
