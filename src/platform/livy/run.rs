@@ -30,6 +30,8 @@ const UNHEARD_FOR: Duration = Duration::from_secs(120);
 /// Polls of one statement that may stay without answer while the session answers: an answer that is too large for the
 /// server's line to its driver never comes.
 const STUCK_AFTER: u32 = 3;
+/// How long a statement may be over without its output being there; both are set within microseconds.
+const OUTPUT_FOR: Duration = Duration::from_secs(5);
 /// Between tries after a poll without answer.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Progress is told no more often.
@@ -293,6 +295,9 @@ impl<'a> Job<'a> {
                         break body;
                     }
                     Err(trouble) => {
+            if watch.torn(&body) {
+                return Reply::lost(self.reason("the statement ended without an answer").await);
+            }
                         if let Some(why) = self.hopeless(&trouble, &mut watch).await {
                             return Reply::lost(why);
                         }
@@ -463,10 +468,8 @@ fn judge(body: &StatementBody, nonce: &str) -> Option<Reply> {
         Err(e) => return Some(Reply::lost(e.message())),
     };
     let Some(output) = &body.output else {
-        return Some(match state {
-            StatementState::Cancelled => Reply::Stopped(None),
-            _ => Reply::lost("the statement ended without an answer"),
-        });
+        // The server copies a statement field by field while it ends: its state may be ahead of its output.
+        return (state == StatementState::Cancelled).then_some(Reply::Stopped(None));
     };
     if let Some(text) = output.text() {
         return Some(match Envelope::find(text, nonce) {
@@ -529,6 +532,8 @@ impl Watch {
 
     fn heard(&mut self) {
         self.heard_at = Instant::now();
+    /// Since when it is over by its state and has no output.
+    torn_at: Option<Instant>,
         self.misses = 0;
     }
 
@@ -540,6 +545,7 @@ impl Watch {
         let phase = match (
             body.state().ok()?,
             said.filter(|line| Some(line) != self.before.as_ref()),
+            torn_at: None,
         ) {
             (StatementState::Waiting, _) => "waiting in the session".to_owned(),
             (StatementState::Cancelling, _) => "cancelling".to_owned(),
@@ -550,6 +556,19 @@ impl Watch {
         let progress = Progress { phase, fraction };
         if self.told.as_ref() == Some(&progress) {
             return None;
+
+    /// Whether its state has been ahead of its output for too long.
+    fn torn(&mut self, body: &StatementBody) -> bool {
+        let torn = body.output.is_none()
+            && body
+                .state()
+                .is_ok_and(|state| state == StatementState::Available);
+        if !torn {
+            self.torn_at = None;
+            return false;
+        }
+        self.torn_at.get_or_insert_with(Instant::now).elapsed() >= OUTPUT_FOR
+    }
         }
         self.told_at = Some(Instant::now());
         self.told = Some(progress.clone());

@@ -263,3 +263,21 @@ async fn answers_that_are_lost_late_or_wrong_harm_nothing() {
     livy.empties().await;
     livy.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_ahead_of_its_output_is_looked_at_again() {
+    let livy = LivyServer::start(&[]).await;
+    let server = livy.client().await;
+    server.sql("select 1").await;
+    livy.fault(json!({
+        "method": "GET", "path": ".*/statements/[0-9]+", "times": 2,
+        "fault": "state_word", "word": "available",
+    }))
+    .await;
+    let answer = ran(&server, "import time; time.sleep(1)\n6 * 7").await.ok();
+    assert_eq!(answer.data("value"), Some("42\n"));
+    assert_eq!(livy.sessions().await.len(), 1);
+    server.end().await;
+    livy.empties().await;
+    livy.end().await;
+}
