@@ -31,6 +31,8 @@ use crate::model::{
 pub(crate) struct Capability {
     /// Local files can be read as temp views.
     pub local_files: bool,
+    /// Bytes of a local file that can travel along as the source of a write; 0 where none has to.
+    pub carries: u64,
     /// Sessions cost money while they are open.
     pub costs_money: bool,
     /// The engine in words, for results and `doctor`.

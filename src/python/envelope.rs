@@ -193,6 +193,14 @@ impl Envelope {
     }
 }
 
+/// The harness's description of a failure that came as an answer of its own, as an error of the user's SQL.
+pub(crate) fn sql_error(described: &Value) -> Error {
+    match Failure::deserialize(described) {
+        Ok(failure) => failure.into_sql_error(),
+        Err(e) => unreadable(e),
+    }
+}
+
 fn unreadable(e: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::internal("the session's answer cannot be read").source_error(e)
 }

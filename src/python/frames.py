@@ -25,7 +25,7 @@ def to_view(names: Mapping[str, Any], variable: str, view: str) -> None:
     if kind == "spark":
         value.createOrReplaceTempView(view)
         return
-    _of_arrow(names["spark"], _arrow(value, kind)).createOrReplaceTempView(view)
+    _frame(names["spark"], value, kind).createOrReplaceTempView(view)
 
 
 def kind_of(value: Any) -> Optional[str]:
@@ -55,6 +55,15 @@ def _missing(names: Mapping[str, Any], variable: str, value: Any) -> str:
     return f"{what}{guess}; its frames are: {there}{more}"
 
 
+def _frame(spark: Any, value: Any, kind: str) -> Any:
+    """A Spark frame of it. A session without pyarrow has pandas' own way, which knows no naive times."""
+    try:
+        table = _arrow(value, kind)
+    except ImportError:
+        return spark.createDataFrame(value)
+    return _of_arrow(spark, table)
+
+
 def _arrow(value: Any, kind: str) -> Any:
     import pyarrow as pa
 
@@ -73,7 +82,28 @@ def _of_arrow(spark: Any, table: Any) -> Any:
     fields = [pa.field(field.name, _spark_type(field.type)) for field in table.schema]
     table = table.cast(pa.schema(fields), safe=True)
     schema = from_arrow_schema(table.schema, prefer_timestamp_ntz=True)
-    return spark.createDataFrame(table, schema)
+    if type(spark).__module__.startswith("pyspark.sql.connect"):
+        return spark.createDataFrame(table, schema)
+    # Classic Spark takes a table of Arrow since version 4 only; Python's own values it takes always.
+    columns = [
+        [_value(item, field.dataType) for item in column.to_pylist()]
+        for column, field in zip(table.columns, schema.fields)
+    ]
+    return spark.createDataFrame(list(zip(*columns)), schema)
+
+
+def _value(item: Any, kind: Any) -> Any:
+    """pyarrow's Python value as Spark takes it: maps are dicts, structs are tuples."""
+    name = type(kind).__name__
+    if item is None:
+        return None
+    if name == "MapType":
+        return {_value(key, kind.keyType): _value(value, kind.valueType) for key, value in item}
+    if name == "ArrayType":
+        return [_value(part, kind.elementType) for part in item]
+    if name == "StructType":
+        return tuple(_value(item[field.name], field.dataType) for field in kind.fields)
+    return item
 
 
 def _spark_type(kind: Any) -> Any:

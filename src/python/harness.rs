@@ -26,7 +26,7 @@ const FILES: [(&str, &str); 9] = [
 ];
 
 /// What a session behind a REPL loads, in this order; each text is the module `sparklease_<name>`.
-const REPL: [(&str, &str); 8] = [
+const REPL: [(&str, &str); 9] = [
     ("values", include_str!("values.py")),
     ("tables", include_str!("tables.py")),
     ("frames", include_str!("frames.py")),
@@ -34,6 +34,7 @@ const REPL: [(&str, &str); 8] = [
     ("cell", include_str!("cell.py")),
     ("sql", include_str!("sql.py")),
     ("catalog", include_str!("catalog.py")),
+    ("write", include_str!("write.py")),
     ("repl", include_str!("repl.py")),
 ];
 

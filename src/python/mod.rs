@@ -7,5 +7,5 @@ mod pipes;
 mod text;
 mod worker;
 
-pub(crate) use envelope::{About, Envelope, Language, Status};
+pub(crate) use envelope::{About, Envelope, Language, Status, sql_error};
 pub(crate) use worker::{Cell, CellEvent, Exit, Launch, MAX_FIGURES, View, Worker, lost};

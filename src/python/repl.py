@@ -30,6 +30,7 @@ from sparklease_cell import Session
 from sparklease_sql import run as run_sql
 from sparklease_streams import Capture
 from sparklease_values import encode
+from sparklease_write import forget, look, prepare, stage, write
 
 # The longest answer, in characters. Livy refuses strings above 20 million in a reply, and above 50 MiB its
 # channel to the driver breaks.
@@ -43,7 +44,15 @@ LOOK_EVERY = 0.5
 MANY_MODULES = 20
 NAMES = ("spark", "sc", "sqlContext")
 # What is asked of us and not of user code: each gives an answer of its own and shows nothing.
-OWN: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]] = {"names": names, "details": details}
+OWN: dict[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]] = {
+    "names": names,
+    "details": details,
+    "look": look,
+    "stage": stage,
+    "prepare": prepare,
+    "write": write,
+    "forget": forget,
+}
 NO_OUTPUT = {"max_rows": 0, "max_bytes": 0, "max_figures": 0}
 NO_DETAILS: dict[str, Any] = dict.fromkeys(("error_class", "sqlstate", "line", "column"))
 EMPTY: dict[str, Any] = {

@@ -1,7 +1,7 @@
 //! Writing a table: what may be said without a session, then a statement of its own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -71,14 +71,19 @@ impl Service {
             }
             WriteSource::Rows { columns, rows } => Source::Rows { columns, rows },
             WriteSource::File(path) => {
-                if !target.platform.capability().local_files {
+                let capability = target.platform.capability();
+                if !capability.local_files && capability.carries == 0 {
                     return Err(Error::new(
                         Code::Unsupported,
                         format!("the target {name} cannot read files of this machine"),
                     )
                     .hint("Pass rows or sql, or use a target that runs on this machine."));
                 }
-                Source::File(self.write_file(&path, &call.roots)?)
+                let path = self.write_file(&path, &call.roots)?;
+                if !capability.local_files {
+                    light_enough(&path, capability.carries)?;
+                }
+                Source::File(path)
             }
             WriteSource::Variable(variable) => Source::Variable(variable),
         };
@@ -113,6 +118,34 @@ impl Service {
             .next()
             .ok_or_else(|| Error::internal("a file was not resolved"))
     }
+}
+
+/// Refuses a file that is too large to travel along.
+fn light_enough(path: &Path, most: u64) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let looked = std::fs::metadata(path).map_err(|e| {
+        Error::new(Code::NotFound, format!("{name} cannot be read: {e}"))
+            .hint("Correct file; nothing was written.")
+    })?;
+    if looked.is_dir() {
+        return Err(Error::new(
+            Code::InvalidArgument,
+            format!("{name} is a folder, and one file travels along with the call"),
+        )
+        .hint("Call write_table once for each of its files, the later ones with mode=\"append\"; nothing was written."));
+    }
+    if looked.len() > most {
+        return Err(Error::new(
+            Code::ResultTooLarge,
+            format!(
+                "{name} has {} bytes; {} MB is the most that travels along with a call",
+                looked.len(),
+                most >> 20
+            ),
+        )
+        .hint("Write it in parts, the later ones with mode=\"append\"; or put it where the cluster reads files, and call run_pyspark(code=\"spark.read.parquet('…').write.saveAsTable('…')\"). Nothing was written."));
+    }
+    Ok(())
 }
 
 /// A source is a query, and only reads.

@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "python"
-FILES = ("values", "tables", "frames", "streams", "cell", "sql", "catalog", "repl")
+FILES = ("values", "tables", "frames", "streams", "cell", "sql", "catalog", "write", "repl")
 # One request a line, one answer a line; what is printed is the answer. Its names are not those of user code.
 REPL = """
 import io, json, sys
@@ -183,7 +183,7 @@ class ReplTest(unittest.TestCase):
 
 class Sql(unittest.TestCase):
     def setUp(self):
-        for name in FILES[:5]:
+        for name in FILES[:6]:
             module = type(sys)(f"sparklease_{name}")
             sys.modules[module.__name__] = module
             text = (SOURCE / f"{name}.py").read_text("utf-8")

@@ -57,6 +57,7 @@ impl Fake {
             poll: None,
             backstop: None,
             tables_in_session: false,
+            carries: 0,
         };
         Self {
             capability,

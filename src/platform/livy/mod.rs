@@ -1,5 +1,6 @@
 //! Sessions on a Livy server. [`dialect`] holds what differs between its kinds as data; [`client`] has the calls,
-//! [`wire`] and [`error`] read the answers; [`open`], [`run`] and [`close`] are the life of a session; [`tables`] lists what its catalogue knows.
+//! [`wire`] and [`error`] read the answers; [`open`], [`run`] and [`close`] are the life of a session; [`tables`] lists what its catalogue
+//! knows, [`write`] writes one.
 
 mod client;
 mod close;
@@ -10,6 +11,7 @@ mod run;
 mod session;
 mod tables;
 mod wire;
+mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -98,6 +100,7 @@ impl Livy {
                     .heartbeat
                     .map(|_| options.heartbeat + dialect.watchdog),
                 tables_in_session: true,
+                carries: write::CARRIED,
             },
             dialect,
             address,

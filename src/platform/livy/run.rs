@@ -1,6 +1,8 @@
 //! One statement on a Livy session: sent once, polled, believed only by its nonce; cancelled, probed, or given up
 //! with its session.
 
+mod ask;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,8 +15,8 @@ use uuid::Uuid;
 
 use super::client::{Client, Trouble};
 use super::session::{LOG_LINES, Live, ended, with_log};
-use super::tables;
 use super::wire::{SessionState, StatementBody, StatementState};
+use super::{tables, write};
 use crate::model::{Code, End, Error, Event, Progress, Result, Retry};
 use crate::platform::{Params, Statement, Work};
 use crate::python::{Envelope, Language, MAX_FIGURES, Status, harness};
@@ -83,6 +85,7 @@ pub(super) async fn run(
     };
     let (end, session_lost) = match &statement.work {
         Work::Tables { query, views } => tables::run(&job, query, *views).await,
+        Work::Write(table) => write::run(&job, table).await,
         _ => match request(&statement) {
             Err(e) => (End::Failed(e), None),
             Ok((request, nonce, language)) => {
@@ -143,16 +146,8 @@ fn request(statement: &Statement) -> Result<(Value, String, Language)> {
                 Language::Python,
             )
         }
-        Work::Tables { .. } => return Err(Error::internal("a list of tables is no one request")),
-        Work::Write(write) => {
-            return Err(Error::new(
-                Code::Unsupported,
-                format!(
-                    "write_table does not work on this target yet; {} is not written",
-                    write.table
-                ),
-            )
-            .hint("Call run_sql with create table … as select, or insert into."));
+        Work::Tables { .. } | Work::Write(_) => {
+            return Err(Error::internal("this work is more than one request"));
         }
     };
     if let (Value::Object(request), Value::Object(more)) = (&mut request, more) {
@@ -184,31 +179,6 @@ impl<'a> Job<'a> {
     pub(super) async fn say(&self, event: Event) {
         if let Some(events) = self.events {
             let _ = events.send(event).await;
-        }
-    }
-
-    /// Asks the harness a question of ours and takes its answer.
-    ///
-    /// # Errors
-    /// How the statement ended, where that is without an answer.
-    /// # Cancel safety
-    /// As [`Job::answer`].
-    pub(super) async fn ask(&self, op: &str, mut request: Value) -> Result<Value, Ended> {
-        let nonce = Uuid::new_v4().simple().to_string();
-        if let Value::Object(fields) = &mut request {
-            fields.insert("op".to_owned(), json!(op));
-            fields.insert("nonce".to_owned(), json!(nonce));
-        }
-        match self.answer(&harness::call(&request), &nonce).await {
-            Reply::Envelope(envelope)
-                if envelope.status == Status::Ok && envelope.lost.is_none() =>
-            {
-                envelope.answer.ok_or_else(|| {
-                    let missing = Error::internal("the harness gave no answer");
-                    (End::Failed(missing), None)
-                })
-            }
-            reply => Err(self.end(reply, Language::Sql).await),
         }
     }
 
@@ -276,6 +246,9 @@ impl<'a> Job<'a> {
                     reply => reply,
                 };
             }
+            if watch.torn(&body) {
+                return Reply::lost(self.reason("the statement ended without an answer").await);
+            }
             if let Some(progress) = watch.progress(&body, self.live.said()) {
                 self.say(Event::Progress(progress)).await;
             }
@@ -295,9 +268,6 @@ impl<'a> Job<'a> {
                         break body;
                     }
                     Err(trouble) => {
-            if watch.torn(&body) {
-                return Reply::lost(self.reason("the statement ended without an answer").await);
-            }
                         if let Some(why) = self.hopeless(&trouble, &mut watch).await {
                             return Reply::lost(why);
                         }
@@ -513,6 +483,8 @@ pub(super) fn lost(why: &str, ran: bool) -> Error {
 struct Watch {
     heard_at: Instant,
     misses: u32,
+    /// Since when it is over by its state and has no output.
+    torn_at: Option<Instant>,
     told_at: Option<Instant>,
     told: Option<Progress>,
     /// The log's last line when it began: an older statement's.
@@ -524,6 +496,7 @@ impl Watch {
         Self {
             heard_at: Instant::now(),
             misses: 0,
+            torn_at: None,
             told_at: None,
             told: None,
             before,
@@ -532,30 +505,8 @@ impl Watch {
 
     fn heard(&mut self) {
         self.heard_at = Instant::now();
-    /// Since when it is over by its state and has no output.
-    torn_at: Option<Instant>,
         self.misses = 0;
     }
-
-    /// What is new, at most twice a second.
-    fn progress(&mut self, body: &StatementBody, said: Option<String>) -> Option<Progress> {
-        if self.told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
-            return None;
-        }
-        let phase = match (
-            body.state().ok()?,
-            said.filter(|line| Some(line) != self.before.as_ref()),
-            torn_at: None,
-        ) {
-            (StatementState::Waiting, _) => "waiting in the session".to_owned(),
-            (StatementState::Cancelling, _) => "cancelling".to_owned(),
-            (_, Some(line)) => format!("running: {line}"),
-            (_, None) => "running".to_owned(),
-        };
-        let fraction = body.progress.filter(|done| *done > 0.0 && *done <= 1.0);
-        let progress = Progress { phase, fraction };
-        if self.told.as_ref() == Some(&progress) {
-            return None;
 
     /// Whether its state has been ahead of its output for too long.
     fn torn(&mut self, body: &StatementBody) -> bool {
@@ -569,6 +520,25 @@ impl Watch {
         }
         self.torn_at.get_or_insert_with(Instant::now).elapsed() >= OUTPUT_FOR
     }
+
+    /// What is new, at most twice a second.
+    fn progress(&mut self, body: &StatementBody, said: Option<String>) -> Option<Progress> {
+        if self.told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            return None;
+        }
+        let phase = match (
+            body.state().ok()?,
+            said.filter(|line| Some(line) != self.before.as_ref()),
+        ) {
+            (StatementState::Waiting, _) => "waiting in the session".to_owned(),
+            (StatementState::Cancelling, _) => "cancelling".to_owned(),
+            (_, Some(line)) => format!("running: {line}"),
+            (_, None) => "running".to_owned(),
+        };
+        let fraction = body.progress.filter(|done| *done > 0.0 && *done <= 1.0);
+        let progress = Progress { phase, fraction };
+        if self.told.as_ref() == Some(&progress) {
+            return None;
         }
         self.told_at = Some(Instant::now());
         self.told = Some(progress.clone());

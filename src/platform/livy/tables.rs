@@ -166,7 +166,8 @@ async fn names(job: &Job<'_>, changes: u64) -> Result<Listing, Ended> {
     Ok(Listing::new(names, asked_at, changes))
 }
 
-fn read<T: for<'de> Deserialize<'de>>(answer: serde_json::Value) -> Result<T, Ended> {
+/// An answer of the harness by its form.
+pub(super) fn read<T: for<'de> Deserialize<'de>>(answer: serde_json::Value) -> Result<T, Ended> {
     serde_json::from_value(answer).map_err(|e| {
         let error = Error::internal("the harness's answer cannot be read").source_error(e);
         (End::Failed(error), None)

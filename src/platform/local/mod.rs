@@ -71,6 +71,7 @@ impl Local {
                 poll: None,
                 backstop: None,
                 tables_in_session: false,
+                carries: 0,
             },
             installer,
             workshop,

@@ -41,6 +41,8 @@ pub(crate) struct Server {
     process: Process,
     listener: Listener,
     client: RunningService<RoleClient, Listener>,
+    /// The named session of every statement that names none.
+    session: Option<&'static str>,
 }
 
 /// A call under way.
@@ -88,14 +90,30 @@ impl Server {
             process,
             listener,
             client,
+            session: None,
         }
+    }
+
+    /// From now on every statement that names no session runs in this one, which is opened: for places where tables
+    /// live and die with a session.
+    pub(crate) async fn within(mut self, session: &'static str) -> Self {
+        self.call("open_session", json!({"name": session}))
+            .await
+            .ok();
+        self.session = Some(session);
+        self
     }
 
     /// Calls a tool without waiting for its answer.
     pub(crate) async fn begin(&self, tool: &str, arguments: Value) -> Pending {
         let begun = Instant::now();
         let mut params = CallToolRequestParams::new(tool.to_owned());
-        params.arguments = Some(arguments.as_object().expect("an object").clone());
+        let mut arguments = arguments.as_object().expect("an object").clone();
+        let runs = ["query_sql", "run_sql", "run_pyspark", "write_table"].contains(&tool);
+        if let (true, Some(session)) = (runs, self.session) {
+            arguments.entry("session").or_insert(json!(session));
+        }
+        params.arguments = Some(arguments);
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
         let request = self
             .client

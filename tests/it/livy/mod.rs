@@ -7,3 +7,4 @@ mod pool;
 mod server;
 mod tables;
 mod work;
+mod write;

@@ -54,6 +54,12 @@ async fn every_mode_source_and_state_of_a_table_does_what_it_says_or_nothing() {
         .call("open_session", json!({"name": "named"}))
         .await
         .ok();
+    every(&server).await;
+    server.end().await;
+}
+
+/// All of them, with a named session `named`.
+pub(crate) async fn every(server: &Server) {
     let frames = "import pandas as pd\n\
                   same = pd.DataFrame({'id': [2, 3], 'name': ['new', 'new']})\n\
                   compatible = spark.range(2, 4).selectExpr('cast(id as int) as ID')\n\
@@ -75,20 +81,19 @@ async fn every_mode_source_and_state_of_a_table_does_what_it_says_or_nothing() {
                     let table = format!("t{count}");
                     let what = format!("{mode} from {kind}, there: {there}, {columns:?}");
                     if there {
-                        write(&server, &table, "error", old.clone()).await.ok();
+                        write(server, &table, "error", old.clone()).await.ok();
                     }
-                    let mut arguments = source(&server, kind, columns);
+                    let mut arguments = source(server, kind, columns);
                     if mode == "merge" {
                         arguments["keys"] = json!(["id"]);
                     }
-                    let answer = write(&server, &table, mode, arguments).await;
-                    check(&server, &table, mode, there, columns, answer, &what).await;
+                    let answer = write(server, &table, mode, arguments).await;
+                    check(server, &table, mode, there, columns, answer, &what).await;
                 }
             }
         }
     }
     assert_eq!(count, 96);
-    server.end().await;
 }
 
 async fn check(
@@ -124,14 +129,16 @@ async fn check(
     assert_eq!(written["created"], !there, "{what}");
     assert_eq!(written["table"], format!("default.{table}"), "{what}");
     // A table whose new columns need other properties is replaced as a whole, and begins anew.
-    let version = written["version"].as_u64().unwrap();
-    let anew = there && mode == "overwrite" && columns == Columns::Different && version == 1;
-    assert_eq!(
-        version,
-        if there && !anew { 2 } else { 1 },
-        "{what}: {}",
-        answer.text
-    );
+    // An engine behind a server may tell no versions.
+    if let Some(version) = written["version"].as_u64() {
+        let anew = there && mode == "overwrite" && columns == Columns::Different && version == 1;
+        assert_eq!(
+            version,
+            if there && !anew { 2 } else { 1 },
+            "{what}: {}",
+            answer.text
+        );
+    }
     let (names, found) = rows(server, table).await;
     let ids: Vec<String> = found.iter().map(|row| row[0].to_string()).collect();
     let keeps = there && mode != "overwrite";

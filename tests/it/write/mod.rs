@@ -2,9 +2,9 @@
 //! written, and nothing that happens in the middle is ever seen.
 
 mod bad;
-mod matrix;
+pub(crate) mod matrix;
 mod together;
-mod values;
+pub(crate) mod values;
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -26,7 +26,12 @@ async fn server_on(data: &TempDir) -> Server {
 }
 
 /// `write_table` with these arguments besides table and mode.
-async fn write(server: &Server, table: &str, mode: &str, mut arguments: Value) -> Answer {
+pub(crate) async fn write(
+    server: &Server,
+    table: &str,
+    mode: &str,
+    mut arguments: Value,
+) -> Answer {
     arguments["table"] = json!(table);
     arguments["mode"] = json!(mode);
     arguments["wait_s"] = json!(60);
@@ -34,7 +39,7 @@ async fn write(server: &Server, table: &str, mode: &str, mut arguments: Value) -
 }
 
 /// What a table holds, in the order of its first column.
-async fn rows(server: &Server, table: &str) -> (Vec<String>, Vec<Vec<Value>>) {
+pub(crate) async fn rows(server: &Server, table: &str) -> (Vec<String>, Vec<Vec<Value>>) {
     let sql = format!("select * from {table} order by 1");
     let answer = server
         .call(

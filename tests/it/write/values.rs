@@ -88,9 +88,16 @@ fn names() -> Vec<&'static str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn exact_values_come_back_from_rows_from_json_lines_and_from_a_frame() {
     let server = Server::start().await;
+    server.call("open_session", json!({"name": "s"})).await.ok();
+    exact_values(&server).await;
+    server.end().await;
+}
+
+/// They do, with a named session `s`.
+pub(crate) async fn exact_values(server: &Server) {
     let sent = json!({"rows": {"columns": names(), "rows": exact()}, "schema": SCHEMA});
-    write(&server, "v1", "error", sent).await.ok();
-    let (columns, found) = rows(&server, "v1").await;
+    write(server, "v1", "error", sent).await.ok();
+    let (columns, found) = rows(server, "v1").await;
     assert_eq!(found, exact());
     assert_eq!(columns.join(", "), SCHEMA);
 
@@ -104,16 +111,16 @@ async fn exact_values_come_back_from_rows_from_json_lines_and_from_a_frame() {
         .collect();
     std::fs::write(server.work().join("v.jsonl"), lines.join("\n")).unwrap();
     let file = json!({"file": "v.jsonl", "schema": SCHEMA});
-    write(&server, "v2", "error", file).await.ok();
-    assert_eq!(rows(&server, "v2").await.1, exact());
+    write(server, "v2", "error", file).await.ok();
+    assert_eq!(rows(server, "v2").await.1, exact());
     let file = json!({"file": "v.jsonl", "keys": ["id"]});
-    write(&server, "v2", "merge", file).await.ok();
-    assert_eq!(rows(&server, "v2").await.1, exact());
+    write(server, "v2", "merge", file).await.ok();
+    assert_eq!(rows(server, "v2").await.1, exact());
 
     // What was read goes back in.
     let again = json!({"rows": {"columns": names(), "rows": found}});
-    write(&server, "v1", "append", again).await.ok();
-    let doubled = rows(&server, "v1").await.1;
+    write(server, "v1", "append", again).await.ok();
+    let doubled = rows(server, "v1").await.1;
     let twice: Vec<Vec<Value>> = exact()
         .iter()
         .flat_map(|row| [row.clone(), row.clone()])
@@ -122,21 +129,19 @@ async fn exact_values_come_back_from_rows_from_json_lines_and_from_a_frame() {
 
     // From a query, from a Spark frame, and over the old rows with other columns.
     let query = json!({"sql": "select * from v2"});
-    write(&server, "v3", "error", query.clone()).await.ok();
-    assert_eq!(rows(&server, "v3").await.1, exact());
-    server.call("open_session", json!({"name": "s"})).await.ok();
+    write(server, "v3", "error", query.clone()).await.ok();
+    assert_eq!(rows(server, "v3").await.1, exact());
     let code = json!({"code": "frame = spark.table('v2')", "session": "s", "wait_s": 60});
     server.call("run_pyspark", code).await.ok();
     let frame = json!({"variable": "frame", "session": "s"});
-    write(&server, "v4", "error", frame).await.ok();
-    assert_eq!(rows(&server, "v4").await.1, exact());
-    write(&server, "v4", "overwrite", json!({"rows": [{"only": 1}]}))
+    write(server, "v4", "error", frame).await.ok();
+    assert_eq!(rows(server, "v4").await.1, exact());
+    write(server, "v4", "overwrite", json!({"rows": [{"only": 1}]}))
         .await
         .ok();
-    write(&server, "v4", "overwrite", query).await.ok();
-    let (columns, found) = rows(&server, "v4").await;
+    write(server, "v4", "overwrite", query).await.ok();
+    let (columns, found) = rows(server, "v4").await;
     assert_eq!((columns.join(", ").as_str(), found), (SCHEMA, exact()));
-    server.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
