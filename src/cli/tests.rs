@@ -178,6 +178,7 @@ fn config_show_names_each_origin() {
     targets.local.platform	local	default
     targets.local.access	read-write	default
     targets.local.limits.sessions	4	default
+    targets.local.limits.warm	0	default
     targets.local.limits.queue	100	default
     targets.local.limits.queue_wait	2m	default
     targets.local.limits.open	10m	default

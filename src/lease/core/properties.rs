@@ -512,10 +512,12 @@ proptest! {
     #[test]
     fn no_owner_starves(
         sessions in 1_usize..6,
+        spare in 0_usize..3,
         owners in 2_u8..8,
         ends in prop::collection::vec(any::<u16>(), 600),
     ) {
-        let mut world = World::new([limits(sessions, 20); 3]);
+        let mut world = World::new([warm(spare, limits(sessions, 20)); 3]);
+        world.step(Event::Start);
         let forever = Duration::from_secs(1_000_000);
         let mut opened_by_half = 0;
         for (round, end) in ends.into_iter().enumerate() {

@@ -177,6 +177,13 @@ impl Platform for Local {
             .ensure(|progress| report.say(progress))
             .await?;
         let metastore = self.metastore().await?;
+        if report.unwanted().is_cancelled() {
+            // The engine is there for the next one.
+            return Err(Error::new(
+                Code::Cancelled,
+                "nobody wants the session any more",
+            ));
+        }
         let live = match self.take_spare() {
             Some(spare) => spare,
             None => {

@@ -40,9 +40,8 @@ fn mono(event: &Value) -> f64 {
 /// The number of the session with this Python.
 async fn session_of(livy: &LivyServer, pid: &str) -> u64 {
     let sessions = livy.sessions().await;
-    let found = sessions
-        .iter()
-        .find(|s| s["pids"]["python"].to_string() == pid.trim());
+    let pid: u32 = pid.trim().parse().unwrap();
+    let found = sessions.iter().find(|s| s["pids"]["python"] == json!(pid));
     found.unwrap_or_else(|| panic!("{pid}: {sessions:?}"))["id"]
         .as_u64()
         .unwrap()
@@ -134,11 +133,19 @@ async fn no_more_sessions_are_opened_at_once_than_the_target_says() {
     let livy = without_spark(&["--start-seconds", "1"]).await;
     let setup = livy.setup_with("limits = { sessions = 6, opening = 2 }");
     let server = Server::without_engine(setup).await;
+    let go = server.work().join("go");
+    let code = format!(
+        "import os, time\nwhile not os.path.exists({:?}): time.sleep(0.05)",
+        go.to_str().unwrap()
+    );
     let mut statements = Vec::new();
     for _ in 0..6 {
-        let code = json!({"code": "import time; time.sleep(8)"});
+        let code = json!({"code": code});
         statements.push(server.launch("run_pyspark", code).await);
     }
+    // Ours and theirs, in each session.
+    nth_event(&livy, "statement_started", 12).await;
+    std::fs::write(&go, "").unwrap();
     for statement in statements {
         server.ended(&statement).await.ok();
     }
@@ -184,7 +191,7 @@ async fn a_call_waits_for_a_session_that_another_process_has() {
     let busy = first
         .launch(
             "run_pyspark",
-            json!({"code": "import time; time.sleep(6)\n'first'"}),
+            json!({"code": "import time; time.sleep(8)\n'first'"}),
         )
         .await;
     first.reaches(&busy, "running").await;
