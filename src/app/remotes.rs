@@ -86,19 +86,17 @@ pub(crate) fn ledger(
     arguments.push("guard".into());
     let folder = ledger::folder(&loaded.paths.data);
     let command = GuardCommand::of_this_binary(arguments);
-    Ledger::new(folder, places(livys), command, Timing::default()).map(Some)
+    let timing = Timing::of(&folder);
+    Ledger::new(folder, places(livys), command, timing).map(Some)
 }
 
 /// What deletes the sessions of dead processes, for a command. It makes nothing by itself.
 ///
 /// # Errors
 /// `internal` when the system gives no thread.
-pub(crate) fn sweeper(
-    loaded: &Loaded,
-    secrets: &SecretRegistry,
-    timing: Timing,
-) -> Result<Sweeper> {
+pub(crate) fn sweeper(loaded: &Loaded, secrets: &SecretRegistry) -> Result<Sweeper> {
     let folder = ledger::folder(&loaded.paths.data);
+    let timing = Timing::of(&folder);
     Sweeper::new(folder, places(&livys(loaded, secrets)), timing)
 }
 

@@ -1,12 +1,12 @@
 //! `sparklease guard`: the guardian's process. A server starts it; people have no use for it.
 
+use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use super::Context;
 use crate::app::remotes;
+use crate::ledger::Owner;
 use crate::ledger::guard::guardian::{self, Duty};
-use crate::ledger::{Owner, Timing};
 use crate::model::{Code, Error, Result};
 
 /// Arguments of `guard`.
@@ -21,13 +21,19 @@ pub(crate) struct Args {
     /// A place where it has sessions, by its fingerprint; each must be in the configuration.
     #[arg(long = "place", value_name = "FINGERPRINT")]
     places: Vec<String>,
-    /// Kill it after so long without a word [default: 120s].
-    #[arg(long, value_parser = humantime::parse_duration)]
-    silence: Option<Duration>,
 }
 
-/// Waits, sweeps, ends. stdout has one line: READY.
+/// Waits, sweeps, ends. stdout has one line: READY, or why not.
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let ended = watch(args, context).await;
+    if let Err(error) = &ended {
+        // Whoever started us tells the user; if nobody reads any more, nobody wants to know.
+        let _ = writeln!(std::io::stdout(), "{}", guardian::failed_line(error));
+    }
+    ended
+}
+
+async fn watch(args: Args, context: &Context) -> Result<ExitCode> {
     let Some(owner) = Owner::parse(&args.owner) else {
         return Err(Error::new(
             Code::InvalidArgument,
@@ -36,11 +42,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
         .hint("This command is for sparklease itself; run `sparklease sweep` to delete what dead servers left."));
     };
     let loaded = context.load()?;
-    let mut timing = Timing::default();
-    if let Some(silence) = args.silence {
-        timing.silence_for = silence;
-    }
-    let sweeper = remotes::sweeper(&loaded, &context.secrets, timing)?;
+    let sweeper = remotes::sweeper(&loaded, &context.secrets)?;
     let duty = Duty {
         owner,
         parent: args.parent,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Context;
 use crate::app::remotes;
-use crate::ledger::{Fate, Report, Timing};
+use crate::ledger::{Fate, Report};
 use crate::model::Result;
 
 /// How long the command goes on: past the settle time of creates without an answer, with room for the deletes.
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 /// Sweeps once.
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let loaded = context.load()?;
-    let sweeper = remotes::sweeper(&loaded, &context.secrets, Timing::default())?;
+    let sweeper = remotes::sweeper(&loaded, &context.secrets)?;
     let report = if args.dry_run {
         sweeper.plan().await?
     } else {

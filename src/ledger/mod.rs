@@ -41,11 +41,18 @@ use tag::{Host, Name};
 /// How often dead owners are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// From a start's first look for dead owners to its second: one that died a moment ago may hold its lock still, since
+/// the kernel takes a process apart bit by bit.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// A sweep beside the service's own work lets go of what it cannot delete after this, so that others may try.
 const SWEEP_FOR: Duration = Duration::from_secs(600);
 
 /// How often names without an owner are looked for: one listing of each place.
 const NAMES_EVERY: u32 = 10;
+
+/// How often one intent is written anew because the guardian died meanwhile. Once is a kill; three times is no accident.
+const INTEND_AT_MOST: u32 = 3;
 
 /// The epoch of a row that nobody has taken over.
 const FIRST_EPOCH: i64 = 1;
@@ -143,8 +150,32 @@ impl Ledger {
                 "an address with a user part would be written to the ledger",
             ));
         }
+        if inner.stop.is_cancelled() {
+            return Err(stopping());
+        }
         let alive = inner.alive.get_or_try_init(|| inner.begin()).await?;
-        alive.guard.ready().await?;
+        for _ in 0..INTEND_AT_MOST {
+            alive.guard.ready().await?;
+            let tag = self.write_intent(alive, &intent).await?;
+            if inner.stop.is_cancelled() {
+                // It stopped while we wrote. Its guardian may have looked already.
+                let _ = self.never_created(&tag).await;
+                return Err(stopping());
+            }
+            if alive.guard.is_ready() {
+                return Ok(Permit { tag });
+            }
+            // It died while we wrote. What cannot be written now is written later.
+            let _ = self.never_created(&tag).await;
+        }
+        Err(
+            Error::internal("guardians die again and again, so no session is opened")
+                .hint("Look for what kills `sparklease guard` on this machine, then call again."),
+        )
+    }
+
+    /// Writes a row under a new name; gives the name.
+    async fn write_intent(&self, alive: &Alive, intent: &Intent) -> Result<Tag> {
         let now = wall_now();
         let name = Name::new(&alive.host, &alive.owner, now, intent.life_for);
         let tag = name.tag();
@@ -152,8 +183,8 @@ impl Ledger {
             tag: tag.clone(),
             owner: alive.owner.clone(),
             epoch: FIRST_EPOCH,
-            target: intent.target,
-            place: intent.place,
+            target: intent.target.clone(),
+            place: intent.place.clone(),
             remote_id: None,
             state: RowState::Intended,
             created: now,
@@ -162,18 +193,9 @@ impl Ledger {
             stuck: false,
             last_error: None,
         };
-        inner.store().intend(row.clone(), intent.caps).await?;
-        inner.own().insert(tag.clone(), row);
-        if !alive.guard.is_ready() {
-            // It died while we wrote.
-            self.change(&tag, Change::NeverCreated).await?;
-            alive.guard.ready().await?;
-            return Err(
-                Error::internal("the guardian died while a session was being opened")
-                    .hint("Call again."),
-            );
-        }
-        Ok(Permit { tag })
+        self.inner.store().intend(row.clone(), intent.caps).await?;
+        self.inner.own().insert(tag.clone(), row);
+        Ok(tag)
     }
 
     /// Writes the id down. Called as soon as it is known, and before the session is used.
@@ -215,21 +237,25 @@ impl Ledger {
     pub(crate) async fn remove(&self, tag: &Tag) -> Result<()> {
         let (ledger, tag) = (self.clone(), tag.clone());
         let work = tokio::spawn(async move {
-            let row = match ledger.inner.store().row(&tag).await {
-                Ok(Some(row)) => row,
+            let own = ledger.inner.own().get(&tag).cloned();
+            let written = ledger.inner.store().row(&tag).await;
+            let sweeper = &ledger.inner.sweeper;
+            let fate = match (written, own) {
+                // Somebody else has ended it while it is ours: a create under way may have come to life since.
+                (Ok(Some(row)), Some(own)) if row.state == RowState::Gone => {
+                    sweeper.remove_again(own).await
+                }
+                (Ok(Some(row)), _) => sweeper.remove(row, None).await,
                 // The file is damaged, or was put aside: what we wrote into it we still know.
-                written => match (ledger.inner.own().get(&tag).cloned(), written) {
-                    (Some(row), _) => row,
-                    (None, Err(error)) => return Err(error),
-                    (None, Ok(_)) => {
-                        return Err(Error::new(
-                            Code::NotFound,
-                            format!("the ledger has no session {tag}"),
-                        ));
-                    }
-                },
+                (_, Some(own)) => sweeper.remove(own, None).await,
+                (Err(error), None) => return Err(error),
+                (Ok(None), None) => {
+                    return Err(Error::new(
+                        Code::NotFound,
+                        format!("the ledger has no session {tag}"),
+                    ));
+                }
             };
-            let fate = ledger.inner.sweeper.remove(row, None).await;
             if !fate.is_gone() {
                 return Err(Error::new(
                     Code::ConfigurationInvalid,
@@ -261,23 +287,24 @@ impl Ledger {
         }
     }
 
-    /// Starts to sweep after dead owners: now, and each minute until [`Ledger::stop`].
+    /// Starts to sweep after dead owners: now, a moment later, and each minute until [`Ledger::stop`].
     pub(crate) fn watch_over(&self) {
         let inner = self.inner.clone();
         let stop = self.inner.stop.clone();
         tokio::spawn(stop.run_until_cancelled_owned(async move {
-            let mut minutes = 0_u32;
+            let mut rounds = 0_u32;
             loop {
                 let names =
-                    minutes % NAMES_EVERY == NAMES_EVERY - 1 || inner.store().take_replaced();
+                    rounds % NAMES_EVERY == NAMES_EVERY - 1 || inner.store().take_replaced();
                 // A task for each: one that takes long must not keep the next from its dead.
                 let sweep = inner.clone();
                 let stop = inner.stop.clone();
                 tokio::spawn(stop.run_until_cancelled_owned(async move {
                     sweep.round(names).await;
                 }));
-                tokio::time::sleep(SWEEP_EVERY).await;
-                minutes = minutes.wrapping_add(1);
+                let first = rounds == 0;
+                tokio::time::sleep(if first { LOOK_AGAIN } else { SWEEP_EVERY }).await;
+                rounds = rounds.wrapping_add(1);
             }
         }));
     }
@@ -338,6 +365,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Nothing is opened any more.
+fn stopping() -> Error {
+    Error::new(Code::Cancelled, "the server is shutting down")
 }
 
 /// `https://name:password@host/…`: a secret that would be kept.
@@ -454,7 +486,7 @@ impl Sweeper {
         })
     }
 
-    /// Gives a row up that can never be deleted, by a person's word. One that its living owner uses is refused.
+    /// Gives a row up that can never be deleted, by a person's word. One that its living owner uses or opens is refused.
     ///
     /// # Errors
     /// `not_found`, `policy_denied`, and what keeps the file from being written.
@@ -472,7 +504,8 @@ impl Sweeper {
         let row = self.store.row(tag).await?.ok_or_else(no_row)?;
         let owners = self.owners.clone();
         let held = sweep::blocking(move || owners.held()).await?;
-        if row.state == RowState::Created && held.contains(&row.owner) {
+        // Also one that is being opened: its create may be under way.
+        if row.state < RowState::Deleting && held.contains(&row.owner) {
             return Err(Error::new(
                 Code::PolicyDenied,
                 format!("session {tag} is in use: its owner lives"),

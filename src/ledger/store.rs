@@ -7,9 +7,9 @@ mod rows;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
@@ -261,6 +261,13 @@ impl Store {
             .await
     }
 
+    /// Ends the thread, as a fault in it would.
+    #[cfg(test)]
+    pub(super) fn break_down(&self) {
+        let fault: Job = Box::new(|_| panic!("the test wants the thread to end"));
+        self.jobs.send(fault).unwrap();
+    }
+
     async fn call<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Db) -> Result<T> + Send + 'static,
@@ -268,15 +275,23 @@ impl Store {
         self.call_or_undo(job, |_| ()).await
     }
 
-    /// `undo` runs after a success that nobody has waited for.
+    /// `undo` runs after a success that nobody has taken.
     async fn call_or_undo<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Db) -> Result<T> + Send + 'static,
         undo: impl FnOnce(&mut Db) + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
+        let mut awaited = Awaited {
+            answer,
+            undo: Arc::new(Mutex::new(Some(Box::new(undo)))),
+            jobs: self.jobs.clone(),
+        };
+        let undo = awaited.undo.clone();
         let job: Job = Box::new(move |db| {
-            if let Err(Ok(_)) = reply.send(job(db)) {
+            if let Err(Ok(_)) = reply.send(job(db))
+                && let Some(undo) = take(&undo)
+            {
                 undo(db);
             }
         });
@@ -285,7 +300,7 @@ impl Store {
         #[cfg(test)]
         let _held = hold_clock();
         self.jobs.send(job).map_err(|_| ended())?;
-        match tokio::time::timeout(ANSWER_WAIT, answer).await {
+        match tokio::time::timeout(ANSWER_WAIT, &mut awaited.answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(ended()),
             Err(_) => Err(Error::new(
@@ -297,6 +312,29 @@ impl Store {
             )
             .hint("Look at the disk of SPARKLEASE_DATA_DIR, then try again.")
             .retry(Retry::Now)),
+        }
+    }
+}
+
+/// An answer that somebody waits for. Dropped with a success in it that came a moment too late, it is undone.
+struct Awaited<T> {
+    answer: oneshot::Receiver<Result<T>>,
+    undo: Arc<Mutex<Option<Job>>>,
+    jobs: mpsc::Sender<Job>,
+}
+
+fn take(undo: &Mutex<Option<Job>>) -> Option<Job> {
+    undo.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+impl<T> Drop for Awaited<T> {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Ok(_)) = self.answer.try_recv()
+            && let Some(undo) = take(&self.undo)
+        {
+            // The thread has ended: nothing is created any more, and the next sweep ends the row.
+            let _ = self.jobs.send(undo);
         }
     }
 }

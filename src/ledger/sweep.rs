@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt as _, StreamExt as _};
+use futures::FutureExt as _;
+use futures::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -33,7 +35,8 @@ const CALL_FOR: Duration = Duration::from_secs(60);
 /// alive.
 const RECORD_FOR: Duration = Duration::from_secs(2);
 
-/// Rows that are worked on at once; more would only make a service answer 429.
+/// Rows of a sweep that are asked about at once; more would only make a service answer 429. One that only waits for its
+/// next look takes none of these places: others may be running and cost.
 const AT_ONCE: usize = 8;
 
 /// What sweeps: the ledger, the owners' locks, and the places that sessions can be deleted at.
@@ -90,15 +93,21 @@ impl Sweeper {
     /// # Cancel safety
     /// Dropped, the session may be left. It runs in tasks of its own.
     pub(crate) async fn remove(&self, row: Row, until: Option<Instant>) -> Fate {
-        self.remove_known(row, until, true).await
+        self.remove_known(row, until, true, None).await
     }
 
-    /// The same for a session that was only listed: what the ledger says of its name does not keep it alive.
-    async fn remove_stray(&self, row: Row, until: Option<Instant>) -> Fate {
-        self.remove_known(row, until, false).await
+    /// The same for one of this process whose row somebody else has ended: what the ledger says of it does not count.
+    pub(super) async fn remove_again(&self, row: Row) -> Fate {
+        self.remove_known(row, None, false, None).await
     }
 
-    async fn remove_known(&self, row: Row, until: Option<Instant>, known: bool) -> Fate {
+    async fn remove_known(
+        &self,
+        row: Row,
+        until: Option<Instant>,
+        known: bool,
+        turns: Option<&Semaphore>,
+    ) -> Fate {
         let Some(remote) = self.remote(&row.place) else {
             return Fate::left(&row, Left::NotConfigured);
         };
@@ -111,9 +120,14 @@ impl Sweeper {
             if known && self.is_ended(&mut row).await {
                 return Fate::gone(&row);
             }
+            let turn = match turns {
+                Some(turns) => turns.acquire().await.ok(),
+                None => None,
+            };
             // Before the look: what materialises during it may not show in it.
             let settled = !answerless || begun.elapsed() >= self.timing.settle_for;
             let round = self.round(&mut row, remote.as_ref()).await;
+            drop(turn);
             let wait = match round {
                 Round::Clear if settled => {
                     self.record(&row.tag, Change::Gone).await;
@@ -268,7 +282,7 @@ impl Sweeper {
             }
         };
         let mut report = match rows {
-            Ok(rows) => self.remove_all(rows, until).await,
+            Ok(rows) => self.remove_all(rows, until, true).await,
             Err(error) => {
                 warn!(%error, "the ledger cannot be read; sessions are looked for by their names");
                 self.by_names(owner, true, until).await
@@ -283,12 +297,14 @@ impl Sweeper {
         report
     }
 
-    async fn remove_all(&self, rows: Vec<Row>, until: Option<Instant>) -> Report {
-        futures::stream::iter(rows)
-            .map(|row| self.remove(row, until))
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await
+    /// All of them side by side. For those that were only listed, which are not `known`, what the ledger says of the
+    /// name does not keep the session alive.
+    async fn remove_all(&self, rows: Vec<Row>, until: Option<Instant>, known: bool) -> Report {
+        let turns = Semaphore::new(AT_ONCE);
+        let removals = rows
+            .into_iter()
+            .map(|row| self.remove_known(row, until, known, Some(&turns)));
+        join_all(removals).await.into_iter().collect()
     }
 
     /// Sweeps every owner that is dead and not being swept.
@@ -302,10 +318,7 @@ impl Sweeper {
             info!(owner = %lock.owner, "sweeping after a dead owner");
             self.sweep(lock, until)
         });
-        let mut report: Report = futures::future::join_all(sweeps)
-            .await
-            .into_iter()
-            .collect();
+        let mut report: Report = join_all(sweeps).await.into_iter().collect();
         report.add(self.sweep_nameless(until).await?);
         Ok(report)
     }
@@ -324,7 +337,7 @@ impl Sweeper {
         let rows = rows
             .into_iter()
             .filter(|row| row.state != RowState::Gone && !known.contains(&row.owner));
-        Ok(self.remove_all(rows.collect(), until).await)
+        Ok(self.remove_all(rows.collect(), until, true).await)
     }
 
     /// What a sweep would delete now, without doing it.

@@ -24,12 +24,6 @@ pub(crate) fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Leaves the parent's session and process group, so that what is sent to those does not reach us. A process that
-/// leads its group already stays as it is.
-pub(crate) fn detach() {
-    let _ = rustix::process::setsid();
-}
-
 /// The process that started us, as long as it lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parent(Option<Pid>);

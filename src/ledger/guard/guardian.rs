@@ -1,4 +1,4 @@
-//! The guardian: this binary once more, detached, blocked on its owner's lock. It sweeps when the owner dies, ends an
+//! The guardian: this binary once more, in a process group of its own, blocked on its owner's lock. It sweeps when the owner dies, ends an
 //! owner that hangs, and exits.
 //!
 //! Its stdin carries the owner's beats, its stdout one line: READY. Its other side is in `watch.rs`.
@@ -17,7 +17,7 @@ use super::owner::{OwnerLock, Owners, Watched};
 use crate::ledger::sweep::{Report, Sweeper, blocking};
 use crate::ledger::tag::Owner;
 use crate::model::{Code, Error, Result};
-use crate::sys::machine::{self, Parent};
+use crate::sys::machine::Parent;
 
 /// How long a guardian sweeps. What is left then is other processes' work: its sign-in may have ended, and while it
 /// goes on it keeps those away that have a new one.
@@ -43,6 +43,22 @@ pub(crate) fn ready_line(owner: &Owner) -> String {
     format!("READY {owner}")
 }
 
+/// Before the reason of a guardian that cannot be one.
+const FAILED: &str = "FAILED ";
+
+/// The line that says why there is no READY.
+pub(crate) fn failed_line(error: &Error) -> String {
+    let said = serde_json::json!({ "message": error.message(), "hint": error.hint_text() });
+    format!("{FAILED}{said}")
+}
+
+/// What such a line says: message and hint.
+pub(super) fn read_failed(line: &str) -> Option<(String, String)> {
+    let said: serde_json::Value = serde_json::from_str(line.strip_prefix(FAILED)?).ok()?;
+    let text = |name: &str| Some(said.get(name)?.as_str()?.to_owned());
+    Some((text("message")?, text("hint")?))
+}
+
 /// Waits for the owner's death and sweeps; returns what became of its sessions.
 ///
 /// `line` is said once the owner's lock was seen to be held. The death of the owner meanwhile is no error.
@@ -63,7 +79,6 @@ pub(crate) async fn run(
         .hint("Start the server again, so that it reads the configuration."));
     }
     let parent = Parent::with_id(duty.parent);
-    machine::detach();
     ignore_signals()?;
     let (owners, owner) = (sweeper.owners.clone(), duty.owner.clone());
     let lock = match blocking(move || owners.watch(&owner)).await? {

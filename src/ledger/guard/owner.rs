@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::ledger::tag::{Host, Owner};
@@ -120,8 +121,11 @@ impl Owners {
     pub(crate) fn take_dead(&self) -> Result<Vec<OwnerLock>> {
         let mut dead = Vec::new();
         for owner in self.known()? {
-            if let Watched::Dead(lock) = self.watch(&owner)? {
-                dead.push(lock);
+            match self.watch(&owner) {
+                Ok(Watched::Dead(lock)) => dead.push(lock),
+                Ok(Watched::Held(_) | Watched::Swept) => {}
+                // One file that cannot be read must not keep the others' sessions alive.
+                Err(error) => warn!(%owner, %error, "it cannot be seen whether an owner lives"),
             }
         }
         Ok(dead)
@@ -282,6 +286,16 @@ mod tests {
         owners.remove(dead.remove(0));
         assert!(matches!(owners.watch(&owner).unwrap(), Watched::Swept));
         assert!(owners.known().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_does_not_keep_the_other_dead_from_being_found() {
+        let (folder, owners) = owners();
+        drop(owners.claim().unwrap());
+        let path = folder.path().join("owners/abcdefgh.lock");
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert_eq!(owners.known().unwrap().len(), 2);
+        assert_eq!(owners.take_dead().unwrap().len(), 1);
     }
 
     #[test]

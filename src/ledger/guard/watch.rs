@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::guardian::ready_line;
+use super::guardian::{read_failed, ready_line};
 use crate::ledger::tag::Owner;
 use crate::model::{Code, Error, Result, Retry};
 use crate::platform::remote::Place;
@@ -199,33 +199,39 @@ async fn begin(command: &GuardCommand, owner: &Owner) -> Result<(Child, ChildStd
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        // From its first moment: clients and terminals kill our group, and one that is just being started has to be
+        // left to do what the killed one cannot.
+        .process_group(0)
         .spawn()
         .map_err(|error| absent("it cannot be started").source_error(error))?;
     let (Some(beats), Some(line)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(absent("it has no pipes"));
     };
     match tokio::time::timeout(READY_FOR, hear(line, owner)).await {
-        Ok(Some(line)) => Ok((child, beats, line)),
+        Ok(Ok(line)) => Ok((child, beats, line)),
         ended => {
             let _ = child.kill().await;
-            Err(absent(match ended {
-                Ok(_) => "it has ended before it was ready",
-                Err(_) => "it is not ready in time",
-            }))
+            Err(match ended {
+                Ok(Err(why)) => why,
+                _ => absent("it is not ready in time"),
+            })
         }
     }
 }
 
 /// Reads up to READY. Not the name alone counts: it must be for this owner.
-async fn hear(line: ChildStdout, owner: &Owner) -> Option<ChildStdout> {
+async fn hear(line: ChildStdout, owner: &Owner) -> Result<ChildStdout> {
     let mut lines = BufReader::new(line.take(BEFORE_READY)).lines();
     let ready = ready_line(owner);
     while let Ok(Some(said)) = lines.next_line().await {
         if said == ready {
-            return Some(lines.into_inner().into_inner().into_inner());
+            return Ok(lines.into_inner().into_inner().into_inner());
+        }
+        if let Some((why, hint)) = read_failed(&said) {
+            return Err(absent(&why).hint(hint).retry(Retry::No));
         }
     }
-    None
+    Err(absent("it has ended before it was ready"))
 }
 
 fn absent(why: &str) -> Error {

@@ -75,6 +75,8 @@ pub(super) struct Db {
     folder: PathBuf,
     open: Option<Open>,
     own: Own,
+    /// Which file the last try to open it saw: it may be damaged, and be another one by the time it is put aside.
+    seen: Option<(u64, u64)>,
     replaced: Arc<AtomicBool>,
 }
 
@@ -91,6 +93,7 @@ impl Db {
             folder,
             open: None,
             own: Own::new(),
+            seen: None,
             replaced,
         }
     }
@@ -175,7 +178,7 @@ impl Db {
             .ok_or_else(|| Error::internal("the ledger is not open").into())
     }
 
-    fn open_to_write(&self) -> Result<Open, Fault> {
+    fn open_to_write(&mut self) -> Result<Open, Fault> {
         create_private_folder(&self.folder).map_err(|error| self.unusable(&error))?;
         if let Ok(Some(kind)) = disk::network_file_system(&self.folder) {
             return Err(Error::new(
@@ -191,6 +194,7 @@ impl Db {
         make_private(&self.folder).map_err(|error| self.unusable(&error))?;
         let _alone = self.alone()?;
         let path = self.path();
+        self.seen = identity(&path).ok();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -303,7 +307,7 @@ impl Db {
 
     /// Gives the damaged file another name; the next open makes a new one and writes our own rows into it.
     fn put_aside(&mut self) -> Result<()> {
-        let ours = self.open.take().map(|open| open.identity);
+        let ours = self.open.take().map(|open| open.identity).or(self.seen);
         let _alone = self.alone()?;
         let path = self.path();
         if ours.is_some_and(|ours| identity(&path).is_ok_and(|now| now != ours)) {
@@ -431,4 +435,35 @@ fn make_private(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn db(folder: &Path) -> Db {
+        Db::new(folder.to_owned(), Arc::default())
+    }
+
+    #[test]
+    fn a_new_file_is_not_put_aside_for_the_damage_of_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        db(folder.path()).run(Need::Write, |_| Ok(())).unwrap();
+        let path = folder.path().join(NAME);
+        fs::write(&path, [0x5a; 8192]).unwrap();
+        let (mut slow, mut fast) = (db(folder.path()), db(folder.path()));
+        // Both see the damage; one of them is faster.
+        let damage = slow.open_to_write().err().unwrap();
+        assert!(damage.is_damage(), "{damage:?}");
+        fast.run(Need::Write, |_| Ok(())).unwrap();
+        let new = identity(&path).unwrap();
+        slow.put_aside().unwrap();
+        assert_eq!(identity(&path).unwrap(), new);
+        assert!(
+            slow.replaced.load(Ordering::Relaxed),
+            "rows of the dead may be missing"
+        );
+        slow.run(Need::Write, |_| Ok(())).unwrap();
+        assert!(fast.is_current() && slow.is_current());
+    }
 }

@@ -318,3 +318,24 @@ async fn another_process_s_new_file_gets_our_rows() {
     assert!(store.take_replaced(), "rows of the dead are missing");
     assert!(!store.take_replaced());
 }
+
+/// The answer has come, and nobody takes it any more: nobody can have sent the create.
+#[tokio::test]
+async fn an_intent_whose_caller_goes_away_at_the_last_moment_is_taken_back() {
+    let (folder, store) = store();
+    let file = folder.path().join("ledger/ledger.db");
+    let mut intent = Box::pin(store.intend(row("a"), caps(1)));
+    assert!(futures::poll!(&mut intent).is_pending());
+    let begun = std::time::Instant::now();
+    while !has_row(&file, "a") {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // A job after it: by now its answer waits to be taken.
+    store.open().await.unwrap();
+    drop(intent);
+    store.open().await.unwrap();
+    let row = store.row(&Tag::new("a")).await.unwrap().unwrap();
+    assert_eq!(row.state, RowState::Gone);
+    store.intend(self::row("b"), caps(1)).await.unwrap();
+}

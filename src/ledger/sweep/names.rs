@@ -39,9 +39,7 @@ impl Sweeper {
         loop {
             let settled = !settle || begun.elapsed() >= self.timing.settle_for;
             let (rows, complete) = self.listed(&prefix).await;
-            for row in rows {
-                report.extend([self.remove_stray(row, until).await]);
-            }
+            report.add(self.remove_all(rows, until, false).await);
             // Without rows to go by, a list that failed is asked for again.
             if settled && (complete || !settle) {
                 return report;
@@ -108,12 +106,11 @@ impl Sweeper {
     /// # Errors
     /// See [`Sweeper::strays`].
     pub(crate) async fn sweep_strays(&self, until: Option<Instant>) -> Result<Report> {
-        let mut report = Report::default();
-        for row in self.strays().await? {
+        let strays = self.strays().await?;
+        for row in &strays {
             warn!(tag = %row.tag, "a session without an owner is deleted");
-            report.extend([self.remove_stray(row, until).await]);
         }
-        Ok(report)
+        Ok(self.remove_all(strays, until, false).await)
     }
 }
 

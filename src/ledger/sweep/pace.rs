@@ -1,5 +1,6 @@
-//! When to try a delete again. Pure: randomness and the clock come from outside.
+//! When to try a delete again. Pure, but for [`Timing::of`]: randomness and the clock come from outside.
 
+use std::path::Path;
 use std::time::Duration;
 
 /// How a row is treated, in time. The defaults are the product's; tests are quicker.
@@ -36,6 +37,41 @@ impl Default for Timing {
             first_wait: Duration::from_millis(500),
             silence_for: Duration::from_secs(120),
         }
+    }
+}
+
+/// In a ledger's folder, and read in builds with debug assertions only: one JSON object of milliseconds by name.
+#[cfg(debug_assertions)]
+const TEST_FILE: &str = "timing-for-tests.json";
+
+impl Timing {
+    /// The product's timing for the ledger in this folder.
+    ///
+    /// A create without an answer is looked for for 5 min, and a silent owner is left alone for 2. Tests of the built
+    /// binary and its guardian cannot wait so long, and what is shortened must be the same for a server, its guardian and
+    /// every command. So a build with debug assertions takes what a test wrote into the folder; a released binary has
+    /// no flag, setting or variable for it.
+    pub(crate) fn of(folder: &Path) -> Self {
+        let product = Self::default();
+        #[cfg(debug_assertions)]
+        if let Ok(text) = std::fs::read_to_string(folder.join(TEST_FILE))
+            && let Ok(written) = serde_json::from_str::<serde_json::Value>(&text)
+        {
+            let or = |name: &str, product: Duration| {
+                let written = written.get(name).and_then(serde_json::Value::as_u64);
+                written.map_or(product, Duration::from_millis)
+            };
+            return Self {
+                settle_for: or("settle_for", product.settle_for),
+                look_every: or("look_every", product.look_every),
+                stuck_after: or("stuck_after", product.stuck_after),
+                first_wait: or("first_wait", product.first_wait),
+                silence_for: or("silence_for", product.silence_for),
+            };
+        }
+        #[cfg(not(debug_assertions))]
+        let _ = folder;
+        product
     }
 }
 

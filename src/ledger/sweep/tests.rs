@@ -19,6 +19,8 @@ struct Fake {
     finds: Mutex<VecDeque<Result<()>>>,
     closes: Mutex<VecDeque<Result<Closed>>>,
     deleted: Mutex<Vec<String>>,
+    /// This id is asked to go, and stays.
+    immortal: Mutex<String>,
 }
 
 #[async_trait]
@@ -46,6 +48,9 @@ impl Remote for Fake {
     async fn close_verified(&self, tag: &Tag, id: &str) -> Result<Closed> {
         if let Some(answer) = self.closes.lock().unwrap().pop_front() {
             return answer;
+        }
+        if *self.immortal.lock().unwrap() == id {
+            return Ok(Closed::StillThere);
         }
         let mut sessions = self.sessions.lock().unwrap();
         if let Some(at) = sessions.iter().position(|s| s.id == id && s.tag == *tag) {
@@ -367,4 +372,40 @@ async fn names_alone_tell_orphans_from_strangers() {
     assert!(report.is_clean());
     // The one that landed after its row had ended, and the one whose owner is dead.
     assert_eq!(world.deleted(), ["1", "3"]);
+}
+
+/// Each of those waits for minutes between its looks, and more of them than are asked about at once.
+#[tokio::test(start_paused = true)]
+async fn creates_without_an_answer_hold_up_no_delete_of_a_session_that_runs() {
+    let world = World::new();
+    let (owner, lock) = world.owner();
+    for _ in 0..3 * AT_ONCE {
+        let _ = world.row(&owner, None).await;
+    }
+    let running = world.row(&owner, Some("7")).await;
+    world.session(&running.tag, "7");
+    drop(lock);
+    let sweep = world.sweeper.sweep_dead(None);
+    let ended = tokio::time::timeout(Duration::from_secs(30), sweep).await;
+    assert!(ended.is_err(), "the others are still looked for");
+    assert_eq!(world.deleted(), ["7"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_does_not_go_holds_up_no_other_of_its_owner_s_names() {
+    let world = World::new();
+    let (owner, lock) = world.owner();
+    let wall = crate::ledger::wall_now();
+    for id in ["6", "7", "8"] {
+        let name = Name::new(&world.host, &owner, wall, Duration::from_secs(60));
+        world.session(&name.tag(), id);
+    }
+    *world.fake.immortal.lock().unwrap() = "6".to_owned();
+    drop(lock);
+    let sweep = world.sweeper.sweep_strays(None);
+    let ended = tokio::time::timeout(Duration::from_secs(30), sweep).await;
+    assert!(ended.is_err(), "the first is tried for ever");
+    let mut deleted = world.deleted();
+    deleted.sort();
+    assert_eq!(deleted, ["7", "8"]);
 }

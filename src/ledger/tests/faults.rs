@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rusqlite::Connection;
+
 use super::place::{Client, Create};
 use super::role::{Process, guardian_ends, intent, ledger, timing};
 use super::service::{Answer, Service};
 use super::wait_until;
 use crate::ledger::store::Need;
-use crate::ledger::{RowState, Sweeper, day_of, wall_now};
+use crate::ledger::{Change, RowState, Sweeper, day_of, wall_now};
 use crate::model::{Code, Tag, TargetName};
 
 const BEATEN: Duration = Duration::from_secs(120);
@@ -120,7 +122,7 @@ fn on_a_full_disk_an_owner_creates_nothing_and_its_guardian_deletes() {
 
 /// Makes the ledger's files longer by rows that have ended.
 fn fill(folder: &Path) {
-    let connection = rusqlite::Connection::open(folder.join("ledger.db")).unwrap();
+    let connection = Connection::open(folder.join("ledger.db")).unwrap();
     connection.busy_timeout(BEATEN).unwrap();
     for n in 0..60 {
         connection
@@ -236,5 +238,86 @@ async fn a_create_without_an_answer_is_settled_by_its_own_process() {
         .unwrap();
     assert!(spent < 60, "{spent} s");
     ledger.stop().await;
+    guardian_ends(folder.path());
+}
+
+/// What was written is known in memory, too: a delete needs no ledger at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_ledger_an_own_session_is_deleted_by_what_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let ledger = ledger(folder.path(), service.address, BEATEN);
+    let tag = open(&ledger, &service).await;
+    service.answers(Answer::Lost, Answer::Given);
+    let answerless = ledger.intend(intent(service.address, 4)).await.unwrap();
+    Client(service.address).create(&answerless.tag).await;
+    ledger.inner.store().break_down();
+    let error = ledger.intend(intent(service.address, 4)).await.unwrap_err();
+    assert!(error.message().contains("thread has ended"), "{error}");
+    assert_eq!(service.posts(), 2);
+    ledger.remove(&tag).await.unwrap();
+    ledger.remove(&answerless.tag).await.unwrap();
+    assert_eq!(service.there(), Vec::<String>::new());
+    let stranger = ledger.remove(&Tag::new("sl1-nobody")).await;
+    assert!(stranger.is_err());
+    ledger.stop().await;
+    guardian_ends(folder.path());
+}
+
+/// Whoever ended the row has looked before the create came to life.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_row_somebody_else_has_ended_is_deleted_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let ledger = ledger(folder.path(), service.address, BEATEN);
+    let permit = ledger.intend(intent(service.address, 4)).await.unwrap();
+    let store = ledger.inner.store();
+    store.change(&permit.tag, Change::Gone, None).await.unwrap();
+    let Create::Done(id) = Client(service.address).create(&permit.tag).await else {
+        panic!("the service answers");
+    };
+    let lost = ledger.created(&permit.tag, &id).await.unwrap_err();
+    assert_eq!(lost.code(), Code::SessionLost);
+    assert_eq!(service.there().len(), 1);
+    ledger.remove(&permit.tag).await.unwrap();
+    assert_eq!(service.there(), Vec::<String>::new());
+    // It is ours no more: once again is nothing to do.
+    let deletes = service.deletes();
+    ledger.remove(&permit.tag).await.unwrap();
+    assert_eq!(service.deletes(), deletes);
+    ledger.stop().await;
+    guardian_ends(folder.path());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_session_is_not_given_up_while_its_owner_lives_nor_one_that_is_being_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let ledger = ledger(folder.path(), service.address, BEATEN);
+    let permit = ledger.intend(intent(service.address, 4)).await.unwrap();
+    let open = open(&ledger, &service).await;
+    let person = Sweeper::new(folder.path().to_owned(), Vec::new(), timing()).unwrap();
+    for tag in [&permit.tag, &open] {
+        let error = person.forget(tag).await.unwrap_err();
+        assert_eq!(error.code(), Code::PolicyDenied, "{error}");
+    }
+    ledger.remove(&open).await.unwrap();
+    ledger.never_created(&permit.tag).await.unwrap();
+    ledger.stop().await;
+    guardian_ends(folder.path());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_stopped_opens_nothing_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let ledger = ledger(folder.path(), service.address, BEATEN);
+    let tag = open(&ledger, &service).await;
+    ledger.remove(&tag).await.unwrap();
+    ledger.stop().await;
+    let error = ledger.intend(intent(service.address, 4)).await.unwrap_err();
+    assert_eq!(error.code(), Code::Cancelled);
+    let rows = ledger.rows().await.unwrap();
+    assert_eq!(rows.len(), 1, "{rows:?}");
     guardian_ends(folder.path());
 }

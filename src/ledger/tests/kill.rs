@@ -308,8 +308,8 @@ fn what_a_terminal_sends_to_everybody_does_not_end_a_guardian() {
     std::thread::sleep(Duration::from_millis(100));
     assert!(runs(guardian));
     let pid = rustix::process::Pid::from_raw(guardian.cast_signed()).unwrap();
-    let session = rustix::process::getsid(Some(pid)).unwrap();
-    assert_eq!(session, pid, "it leads a session of its own");
+    let group = rustix::process::getpgid(Some(pid)).unwrap();
+    assert_eq!(group, pid, "it leads a group of its own");
     owner.kill();
     world.is_clean();
 }
