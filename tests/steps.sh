@@ -18,6 +18,10 @@ need_tools() {
     cargo fmt --version >/dev/null 2>&1 || missing+=("rustfmt: rustup component add rustfmt")
     cargo clippy --version >/dev/null 2>&1 || missing+=("clippy: rustup component add clippy")
     command -v cc >/dev/null || missing+=("cc. Debian: sudo apt-get install build-essential. macOS: xcode-select --install")
+    if [ "$(uname)" = Linux ]; then
+        command -v strace >/dev/null || missing+=("strace. Debian: sudo apt-get install strace")
+        unshare --map-root-user --mount true 2>/dev/null || missing+=("unshare --map-root-user --mount. Debian: sudo apt-get install util-linux; where the kernel refuses it: sudo sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0")
+    fi
     command -v ps >/dev/null || missing+=("ps. Debian: sudo apt-get install procps")
     PYTHON=""
     local name

@@ -128,6 +128,20 @@ impl Server {
         self.begin(tool, arguments).await.answer().await
     }
 
+    /// Calls a tool of a server that may be killed meanwhile: then there is no answer.
+    pub(crate) async fn attempt(&self, tool: &str, arguments: Value) -> Option<Answer> {
+        let begun = Instant::now();
+        let mut params = CallToolRequestParams::new(tool.to_owned());
+        params.arguments = Some(arguments.as_object().expect("an object").clone());
+        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+        let options = PeerRequestOptions::no_options();
+        let request = self.client.send_cancellable_request(request, options).await;
+        match request.ok()?.await_response().await {
+            Ok(ServerResult::CallToolResult(result)) => Some(Answer::new(result, begun.elapsed())),
+            _ => None,
+        }
+    }
+
     /// Calls a tool that the server does not know.
     pub(crate) async fn refused(&self, tool: &str, arguments: Value) -> String {
         match self

@@ -20,6 +20,8 @@ pub(crate) struct Setup {
     config: String,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
+    home: Option<PathBuf>,
+    before: Vec<String>,
 }
 
 impl Default for Setup {
@@ -28,6 +30,8 @@ impl Default for Setup {
             config: "[engine]\nspare = false\n".to_owned(),
             variables: Vec::new(),
             arguments: vec!["mcp".to_owned()],
+            home: None,
+            before: Vec::new(),
         }
     }
 }
@@ -61,6 +65,19 @@ impl Setup {
         self
     }
 
+    /// In this folder, which several servers may share and whose owner looks after what is left there; its
+    /// `config.toml` is the configuration. The server leads a process group of its own.
+    pub(crate) fn home(mut self, folder: &Path) -> Self {
+        self.home = Some(folder.to_owned());
+        self
+    }
+
+    /// Started by another program, which becomes it: its words come before ours.
+    pub(crate) fn by(mut self, before: &[&str]) -> Self {
+        self.before = before.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// With further arguments after `mcp`.
     pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments
@@ -73,22 +90,34 @@ impl Setup {
 pub(crate) struct Process {
     child: Child,
     pid: u32,
-    home: TempDir,
+    home: PathBuf,
+    /// The same folder where it is this server's alone.
+    own: Option<TempDir>,
     stderr: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Process {
     /// Starts one and hands out its pipes.
     pub(crate) fn start(setup: &Setup) -> (Self, ChildStdin, ChildStdout) {
-        let home = tempfile::Builder::new()
-            .prefix("sparklease-it-")
-            .tempdir()
-            .unwrap();
-        let work = home.path().join("work");
-        std::fs::create_dir(&work).unwrap();
-        let config = home.path().join("config.toml");
-        std::fs::write(&config, &setup.config).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sparklease"));
+        let own = setup.home.is_none().then(|| {
+            let folder = tempfile::Builder::new().prefix("sparklease-it-").tempdir();
+            folder.unwrap()
+        });
+        let home = own.as_ref().map(|own| own.path().to_owned());
+        let home = home.or_else(|| setup.home.clone()).unwrap();
+        let work = home.join("work");
+        std::fs::create_dir_all(&work).unwrap();
+        let config = home.join("config.toml");
+        if own.is_some() {
+            std::fs::write(&config, &setup.config).unwrap();
+        }
+        let mut words = setup.before.clone();
+        words.push(env!("CARGO_BIN_EXE_sparklease").to_owned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        if own.is_none() {
+            command.process_group(0);
+        }
         // Whatever the person who runs the tests has configured is none of their business.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SPARKLEASE_")
@@ -101,7 +130,7 @@ impl Process {
             .args(&setup.arguments)
             .current_dir(&work)
             .env("SPARKLEASE_CONFIG", &config)
-            .env("SPARKLEASE_DATA_DIR", home.path().join("data"))
+            .env("SPARKLEASE_DATA_DIR", home.join("data"))
             .env("SPARKLEASE_CACHE_DIR", cache())
             .envs(setup.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
@@ -124,6 +153,7 @@ impl Process {
             pid: child.id().expect("it was not waited for yet"),
             child,
             home,
+            own,
             stderr,
         };
         (process, stdin, stdout)
@@ -135,12 +165,12 @@ impl Process {
 
     /// The folder that all of this server's folders are in.
     pub(crate) fn home(&self) -> &Path {
-        self.home.path()
+        &self.home
     }
 
     /// Its working folder, where relative paths start.
     pub(crate) fn work(&self) -> PathBuf {
-        self.home.path().join("work")
+        self.home.join("work")
     }
 
     /// What it has logged so far.
@@ -162,7 +192,7 @@ impl Process {
 
     /// Every process of this server: itself, its workers, and what they started.
     pub(crate) fn all(&self) -> Vec<(u32, String)> {
-        table::belonging_to(self.home.path())
+        table::belonging_to(&self.home)
     }
 
     /// The same without guardians: these outlive a server until what it opened elsewhere is gone.
@@ -186,6 +216,9 @@ impl Process {
                 self.log()
             )
         });
+        if self.own.is_none() {
+            return status.unwrap();
+        }
         super::wait_until(
             "nothing of the server is left",
             limit.saturating_sub(begun.elapsed()),
@@ -201,6 +234,12 @@ impl Drop for Process {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             table::kill(self.pid);
+        }
+        if self.own.is_none() {
+            if std::thread::panicking() {
+                println!("the server's log:\n{}", self.log());
+            }
+            return;
         }
         let deadline = Instant::now() + ORPHANS_GONE_WITHIN;
         while !self.all_but_guardians().is_empty() && Instant::now() < deadline {
