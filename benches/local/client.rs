@@ -81,9 +81,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the process; it is greeted by [`Server::hello`].
     pub(crate) fn start(folders: &Folders) -> Result<Self> {
+        Self::start_with(folders, "")
+    }
+
+    /// The same with this configuration: the user's own file would change what is measured.
+    pub(crate) fn start_with(folders: &Folders, text: &str) -> Result<Self> {
         let config = folders.run.join("config.toml");
-        // The user's own file would change what is measured.
-        File::create(&config)?;
+        std::fs::write(&config, text)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_sparklease"));
         command
             .arg("mcp")

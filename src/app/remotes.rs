@@ -4,15 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
+
+use crate::config::secrets::is_secret;
 use crate::config::{Auth, Limits, Loaded, Paths, Platform as Kind, Target};
+use crate::ledger::guard::trial::try_guardian as try_guardian_at;
 use crate::ledger::guard::watch::GuardCommand;
 use crate::ledger::{self, Caps, Ledger, Sweeper, Terms, Timing};
-use crate::model::{Result, SecretRegistry, TargetName};
+use crate::model::{Code, Error, Result, SecretRegistry, TargetName};
 use crate::platform::http::{Address, Credential, Source};
 use crate::platform::livy::{HEARTBEAT, Livy, Options};
-use crate::platform::remote::Remote;
+use crate::platform::remote::{Place, Remote};
 
-/// Every Livy server of these settings. Nothing is asked of them yet, and no file is read.
+/// Every Livy server of these settings. Nothing is asked of them yet. Their secrets are known from here on: whatever is said
+/// before the first sign-in must not show them either.
 pub(crate) fn livys(loaded: &Loaded, secrets: &SecretRegistry) -> BTreeMap<TargetName, Arc<Livy>> {
     let targets = loaded.settings.targets.iter();
     targets
@@ -23,6 +28,7 @@ pub(crate) fn livys(loaded: &Loaded, secrets: &SecretRegistry) -> BTreeMap<Targe
 
 /// The Livy server of a target.
 pub(crate) fn livy(name: &TargetName, target: &Target, secrets: &SecretRegistry) -> Livy {
+    register(target, secrets);
     let secret = match (&target.secret, &target.secret_file) {
         (Some(secret), _) => Source::Value(secret.value().clone()),
         (None, path) => Source::File(path.clone().unwrap_or_default()),
@@ -55,6 +61,28 @@ pub(crate) fn livy(name: &TargetName, target: &Target, secrets: &SecretRegistry)
     Livy::new(address, options, secrets)
 }
 
+/// Registers what the configuration says, and what is in the file that it names. A file that cannot be read is told at
+/// the sign-in.
+fn register(target: &Target, secrets: &SecretRegistry) {
+    let kind = match target.auth.unwrap_or_default() {
+        Auth::None | Auth::Basic => "password",
+        Auth::Bearer => "token",
+    };
+    if let Some(secret) = &target.secret {
+        secrets.register(kind, secret.value().expose_secret());
+    }
+    let file = target.secret_file.as_deref().map(std::fs::read_to_string);
+    if let Some(Ok(text)) = file {
+        secrets.register(kind, &text);
+    }
+    for (name, value) in &target.headers {
+        let value = value.value().expose_secret();
+        if is_secret(name, value) {
+            secrets.register("header", value);
+        }
+    }
+}
+
 /// What the ledger holds a target to.
 pub(crate) fn terms(name: &TargetName, limits: &Limits) -> Terms {
     Terms {
@@ -79,15 +107,43 @@ pub(crate) fn ledger(
     if livys.is_empty() {
         return Ok(None);
     }
+    let folder = ledger::folder(&loaded.paths.data);
+    let timing = Timing::of(&folder);
+    Ledger::new(folder, places(livys), guard_command(loaded), timing).map(Some)
+}
+
+/// How a guardian is started: with the same configuration, and with its secrets by a pipe.
+fn guard_command(loaded: &Loaded) -> GuardCommand {
     let mut arguments = Vec::new();
     if loaded.paths.config_named_by == Some("--config") {
         arguments.extend(["--config".into(), loaded.paths.config.clone().into()]);
     }
     arguments.push("guard".into());
-    let folder = ledger::folder(&loaded.paths.data);
-    let command = GuardCommand::of_this_binary(arguments);
-    let timing = Timing::of(&folder);
-    Ledger::new(folder, places(livys), command, timing).map(Some)
+    let mut command = GuardCommand::of_this_binary(arguments);
+    command.private = loaded.private.clone();
+    command
+}
+
+/// Whether a guardian of these settings can be started. What it makes is in a folder of its own, and is removed.
+///
+/// # Errors
+/// Why not.
+pub(crate) async fn try_guardian(loaded: &Loaded, secrets: &SecretRegistry) -> Result<()> {
+    let folder = tempfile::tempdir().map_err(|e| {
+        Error::new(
+            Code::ConfigurationInvalid,
+            format!("no temporary folder can be made: {e}"),
+        )
+        .hint("Free some room, or set TMPDIR to a folder that you may write.")
+    })?;
+    let mut command = guard_command(loaded);
+    let data = folder.path().as_os_str().to_owned();
+    command.variables.push(("SPARKLEASE_DATA_DIR".into(), data));
+    let places: Vec<Place> = livys(loaded, secrets)
+        .values()
+        .map(|livy| livy.place())
+        .collect();
+    try_guardian_at(command, &ledger::folder(folder.path()), &places).await
 }
 
 /// What deletes the sessions of dead processes, for a command. It makes nothing by itself.

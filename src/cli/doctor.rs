@@ -1,9 +1,10 @@
 //! `sparklease doctor`: what is wrong, and what to do about it.
 
+mod remote;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
@@ -11,12 +12,11 @@ use tokio::time::Instant;
 
 use super::shot::Shot;
 use super::{Context, words};
-use crate::app::{installer, remotes};
-use crate::config::{self, Access, Loaded, Platform};
-use crate::ledger::{day_of, wall_now};
+use crate::app::installer;
+use crate::config::{Access, Loaded, Platform};
 use crate::model::{Code, Error, Result, TargetName};
+use crate::platform::Params;
 use crate::platform::local::Metastore;
-use crate::platform::{Params, Platform as _};
 use crate::python::install::{Installer, Status};
 use crate::service::{Place, SqlCall};
 use crate::sys::disk::free_bytes;
@@ -117,6 +117,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode> {
             engine(&installer, &mut checks).await;
             for name in &names {
                 target(name, &loaded, installed, context, &mut checks).await;
+            }
+            let outlive = |name: &TargetName| {
+                let target = loaded.settings.targets.get(name);
+                target.is_some_and(|target| target.platform != Platform::Local)
+            };
+            if names.iter().any(outlive) {
+                remote::accounts(&loaded, context, &mut checks).await;
             }
         }
     }
@@ -309,74 +316,7 @@ async fn target(
                 ),
             ));
         }
-        Platform::Livy => livy_server(&what, name, settings, loaded, context, checks).await,
-    }
-}
-
-/// Asks the server who it is, which takes an address and a sign-in that work; opens nothing.
-async fn livy_server(
-    what: &str,
-    name: &TargetName,
-    settings: &config::Target,
-    loaded: &Loaded,
-    context: &Context,
-    checks: &mut Vec<Check>,
-) {
-    let server = remotes::livy(name, settings, &context.secrets);
-    let start = Instant::now();
-    checks.push(match server.check().await {
-        Ok(version) => Check::ok(
-            what,
-            format!("{version} answers after {}", words::took(start.elapsed())),
-        ),
-        Err(error) => Check::of_error(what, &error),
-    });
-    let url = settings.url.as_deref().unwrap_or_default();
-    let secret =
-        settings.auth.unwrap_or_default() != config::Auth::None || !settings.headers.is_empty();
-    if url.starts_with("http://") && secret {
-        checks.push(Check::new(
-            Verdict::Warn,
-            what,
-            "its secret goes over the network unencrypted",
-            format!("write `targets.{name}.url` with https:// if the server has TLS"),
-        ));
-    }
-    let limits = &settings.limits;
-    let life = humantime::format_duration(limits.life);
-    let most = match server.capability().backstop {
-        Some(backstop) => format!(
-            "at most {} sessions, {life} each; the server itself ends one within {} of our last word",
-            limits.sessions,
-            humantime::format_duration(backstop)
-        ),
-        None => format!("at most {} sessions, {life} each", limits.sessions),
-    };
-    checks.push(Check::ok(what, most));
-    checks.push(spent(what, name, limits.budget, loaded).await);
-    let access = match loaded.settings.access(name) {
-        Access::ReadOnly => "read-only: only SQL that reads runs there",
-        Access::ReadWrite => "read-write: code runs there with the rights of the sign-in",
-    };
-    checks.push(Check::ok(what, access));
-}
-
-/// What sessions of a target have been open for today, beside what they may be.
-async fn spent(what: &str, name: &TargetName, budget: Duration, loaded: &Loaded) -> Check {
-    let seconds = async {
-        let ledger = remotes::ledger_of(&loaded.paths)?;
-        ledger.seconds(name, day_of(wall_now())).await
-    };
-    match seconds.await {
-        Ok(seconds) => Check::ok(
-            what,
-            format!(
-                "{} of {} session time used today (UTC)",
-                humantime::format_duration(Duration::from_secs(seconds)),
-                humantime::format_duration(budget)
-            ),
-        ),
-        Err(error) => Check::of_error(what, &error),
+        Platform::Livy => remote::server(&what, name, settings, loaded, context, checks).await,
     }
 }
 

@@ -7,6 +7,7 @@ use super::Context;
 use crate::app::remotes;
 use crate::ledger::Owner;
 use crate::ledger::guard::guardian::{self, Duty};
+use crate::ledger::guard::told;
 use crate::model::{Code, Error, Result};
 
 /// Arguments of `guard`.
@@ -21,6 +22,9 @@ pub(crate) struct Args {
     /// A place where it has sessions, by its fingerprint; each must be in the configuration.
     #[arg(long = "place", value_name = "FINGERPRINT")]
     places: Vec<String>,
+    /// The first line of stdin holds secret settings.
+    #[arg(long)]
+    told: bool,
 }
 
 /// Waits, sweeps, ends. stdout has one line: READY, or why not.
@@ -41,7 +45,16 @@ async fn watch(args: Args, context: &Context) -> Result<ExitCode> {
         )
         .hint("This command is for sparklease itself; run `sparklease sweep` to delete what dead servers left."));
     };
-    let loaded = context.load()?;
+    let environment = if args.told {
+        let told = told::listen().await?;
+        context.environment.with(
+            told.into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        )
+    } else {
+        context.environment.clone()
+    };
+    let loaded = crate::config::load(&environment, &context.flags)?;
     let sweeper = remotes::sweeper(&loaded, &context.secrets)?;
     let duty = Duty {
         owner,

@@ -17,6 +17,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use self::check::{bad_target_name, contradictions, missing};
 use self::read::{file_layer, variable_layers};
+use super::secrets::{Private, is_hidden};
 use super::{Environment, Paths, Settings, rows};
 use crate::model::{Code, Error, Result};
 
@@ -57,6 +58,8 @@ pub(crate) struct Loaded {
     pub settings: Settings,
     /// Our folders and the file.
     pub paths: Paths,
+    /// The variables that hold secrets.
+    pub private: Private,
     origins: BTreeMap<String, String>,
 }
 
@@ -108,6 +111,7 @@ pub(crate) fn load(environment: &Environment, flags: &Flags) -> Result<Loaded> {
     let mut loaded = Loaded {
         settings,
         paths,
+        private: Private::of(environment),
         origins: BTreeMap::new(),
     };
     loaded.origins = rows(&loaded)
@@ -223,6 +227,7 @@ impl Layer {
                 _ => self.tried(&path, value.clone()),
             };
             let Err(error) = tried else { continue };
+            let before = found.len();
             let error = *error;
             let key = if error.path.is_empty() {
                 &path
@@ -269,6 +274,9 @@ impl Layer {
                     found.push(self.problem(key, text));
                 }
                 other => found.push(self.problem(key, format!("{} {other}", self.spelled(key)))),
+            }
+            for problem in found.iter_mut().skip(before) {
+                hide(problem, &path, &value);
             }
         }
         // A platform that we do not have brings its own keys: to call those unknown as well says nothing.
@@ -333,6 +341,26 @@ impl Layer {
         };
         let text = format!("unknown key {}; {advice}", self.spelled(&key));
         (key, text)
+    }
+}
+
+/// Takes a value out of the words about it where it may be a secret.
+fn hide(problem: &mut Problem, path: &[String], value: &Value) {
+    let shown = match value {
+        Value::String(_, text) => text.clone(),
+        Value::Num(..) => value
+            .to_i128()
+            .map(|number| number.to_string())
+            .or_else(|| value.to_u128().map(|number| number.to_string()))
+            .or_else(|| value.to_f64().map(|number| number.to_string()))
+            .unwrap_or_default(),
+        _ => return,
+    };
+    if shown.is_empty() || !is_hidden(path, &shown) {
+        return;
+    }
+    for form in [format!("{shown:?}"), shown] {
+        problem.text = problem.text.replace(&form, "a value that is not shown");
     }
 }
 

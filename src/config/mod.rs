@@ -16,5 +16,6 @@ mod units;
 pub(crate) use load::{Flags, Loaded, load};
 pub(crate) use paths::{Environment, Paths, create_private_folder};
 pub(crate) use schema::schema;
+pub(crate) use secrets::Private;
 pub(crate) use settings::{Access, Auth, LOCAL, Limits, LogFormat, Platform, Settings, Target};
 pub(crate) use show::rows;

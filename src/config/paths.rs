@@ -77,6 +77,13 @@ impl Environment {
             .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
+    /// The same with further variables.
+    pub(crate) fn with(&self, more: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut all = self.clone();
+        all.vars.extend(more);
+        all
+    }
+
     /// A variable that names a file or folder; a relative one is relative to the working folder.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         self.var(name).map(|value| self.working.join(value))

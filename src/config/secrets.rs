@@ -1,7 +1,11 @@
 //! Which variables of the environment hold secrets. Their values go to the registry that the exit reads.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 
+use secrecy::SecretString;
+
+use super::Environment;
 use crate::model::SecretRegistry;
 
 /// A value counts from this length on: a password `postgres` must not blank a column.
@@ -52,6 +56,67 @@ pub(crate) fn register_environment<'a>(
         if says_secret(&name) && looks_secret(&value) {
             registry.register("env", &value);
         }
+    }
+}
+
+/// The variables that hold secrets. A child process that outlives us gets none of them in its environment, which other
+/// processes of the user can read as long as it lives.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Private {
+    /// Their names.
+    pub names: Vec<OsString>,
+    /// Those of them that are settings: what a child needs that reads the same configuration.
+    pub settings: BTreeMap<String, SecretString>,
+}
+
+impl Private {
+    /// Those of an environment.
+    pub(super) fn of(environment: &Environment) -> Self {
+        let mut found = Self::default();
+        for (name, value) in environment.vars() {
+            let setting = name
+                .to_str()
+                .zip(value.to_str())
+                .filter(|(name, _)| is_secret_setting(name));
+            if let Some((name, value)) = setting {
+                let value = SecretString::from(value.to_owned());
+                found.settings.insert(name.to_owned(), value);
+            } else {
+                let registry = SecretRegistry::default();
+                register_environment(&registry, [(name, value)]);
+                if registry.is_empty() {
+                    continue;
+                }
+            }
+            found.names.push(name.to_owned());
+        }
+        found
+    }
+}
+
+/// `SPARKLEASE__TARGETS__NAME__SECRET`, and the values of headers.
+fn is_secret_setting(variable: &str) -> bool {
+    let small = variable.to_lowercase();
+    let parts: Vec<&str> = small.split("__").collect();
+    matches!(
+        parts.as_slice(),
+        ["sparklease", "targets", _, "secret"] | ["sparklease", "targets", _, "headers", ..]
+    )
+}
+
+/// Whether the value of a key is never repeated, also where it is wrong: `secret`, a header's value, and what looks like
+/// a token under a key that may have been taken for its place (`auth`).
+pub(super) fn is_hidden(key: &[String], value: &str) -> bool {
+    match key {
+        [section, _, last, ..]
+            if section == "targets" && (last == "secret" || last == "headers") =>
+        {
+            true
+        }
+        [.., last] => {
+            says_secret(last) && looks_secret(value) && value.contains(|c: char| c.is_ascii_digit())
+        }
+        [] => false,
     }
 }
 
@@ -224,6 +289,37 @@ mod tests {
                 [value]
             );
         }
+    }
+
+    #[test]
+    fn a_child_is_told_the_settings_among_the_secrets_and_gets_no_other() {
+        let [setting, header, other] = [random(24), random(24), random(24)];
+        let home = std::path::Path::new("/home/ann");
+        let environment = Environment::fake(
+            home,
+            [
+                ("SPARKLEASE__TARGETS__DEV__SECRET", &setting),
+                ("SPARKLEASE__TARGETS__DEV__HEADERS__X-KEY", &header),
+                ("SPARKLEASE__SERVER__WAIT", "30s"),
+                ("GITHUB_TOKEN", &other),
+                ("PATH", "/bin"),
+            ],
+        );
+        let private = Private::of(&environment);
+        assert_eq!(
+            private.names,
+            [
+                "GITHUB_TOKEN",
+                "SPARKLEASE__TARGETS__DEV__HEADERS__X-KEY",
+                "SPARKLEASE__TARGETS__DEV__SECRET"
+            ]
+        );
+        let told: Vec<&str> = private
+            .settings
+            .values()
+            .map(ExposeSecret::expose_secret)
+            .collect();
+        assert_eq!(told, [header, setting]);
     }
 
     #[test]

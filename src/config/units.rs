@@ -116,6 +116,15 @@ fn scalar<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(One(expected))
 }
 
+/// A duration as it may be written. Whole days stay days: `2months 3days 2h 52m 48s` is no bound that anyone chose.
+fn written_for(span: Duration) -> String {
+    const DAY: u64 = 86_400;
+    match (span.as_secs() / DAY, span.as_secs() % DAY) {
+        (days @ 2.., 0) => format!("{days}days"),
+        _ => humantime::format_duration(span).to_string(),
+    }
+}
+
 /// A duration from `MIN` to `MAX` seconds, written `"90s"`, `"5m"`, `"2h 30m"`.
 pub(crate) struct Span<const MIN: u64, const MAX: u64>;
 
@@ -142,8 +151,8 @@ impl<const MIN: u64, const MAX: u64> Span<MIN, MAX> {
         if value < min || value > max {
             return Err(de::Error::custom(format!(
                 "is {written}; it takes {} to {}",
-                humantime::format_duration(min),
-                humantime::format_duration(max)
+                written_for(min),
+                written_for(max)
             )));
         }
         Ok(value)
@@ -158,8 +167,7 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Span<MIN, MAX> {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let written =
-            |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
+        let written = |seconds| written_for(Duration::from_secs(seconds));
         json_schema!({
             "type": "string",
             "pattern": "^\\s*[0-9]+\\s*[a-zµ]+(\\s*[0-9]+\\s*[a-zµ]+)*\\s*$",

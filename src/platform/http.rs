@@ -231,6 +231,17 @@ impl Http {
                 })?,
             };
             let secret = secret.trim().to_owned();
+            if secret.is_empty() {
+                let key = match source {
+                    Source::Value(_) => "secret",
+                    Source::File(_) => "secret_file",
+                };
+                return Err(Error::new(
+                    Code::ConfigurationInvalid,
+                    format!("`targets.{}.{key}` is empty", self.target),
+                )
+                .hint("Put the password or the token there."));
+            }
             self.secrets.register(kind, &secret);
             Ok(secret)
         };

@@ -14,13 +14,13 @@ use crate::common::{Answer, Server, Setup};
 const VARIABLE: &str = "IT_SERVICE_TOKEN";
 
 /// Random, and of an alphabet in which base64, URLs and JSON all differ from plain.
-fn secret() -> String {
+pub(crate) fn secret() -> String {
     let random = Uuid::new_v4().simple().to_string();
     format!("Zq7+{random}/Kw9")
 }
 
 /// Python that puts the secret together from numbers: in this form no text that is sent holds it.
-fn assembled(secret: &str) -> String {
+pub(crate) fn assembled(secret: &str) -> String {
     let numbers: Vec<String> = secret.bytes().map(|b| (b ^ 0x55).to_string()).collect();
     format!(
         "s = bytes(n ^ 0x55 for n in [{}]).decode()\n",
@@ -29,7 +29,7 @@ fn assembled(secret: &str) -> String {
 }
 
 /// What of a text would give the secret away, by the name of its disguise.
-fn shown(secret: &str, text: &str) -> BTreeSet<&'static str> {
+pub(crate) fn shown(secret: &str, text: &str) -> BTreeSet<&'static str> {
     let mut found = BTreeSet::new();
     let mut look = |name, form: &str| {
         if text.contains(form) {
@@ -70,7 +70,7 @@ fn shown(secret: &str, text: &str) -> BTreeSet<&'static str> {
     found
 }
 
-fn whole(answer: &Answer) -> String {
+pub(crate) fn whole(answer: &Answer) -> String {
     format!("{}\n{}", answer.text, answer.structured)
 }
 

@@ -2,4 +2,6 @@
 
 pub(crate) mod guardian;
 pub(crate) mod owner;
+pub(crate) mod told;
+pub(crate) mod trial;
 pub(crate) mod watch;

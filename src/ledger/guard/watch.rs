@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::guardian::{read_failed, ready_line};
+use super::told;
+use crate::config::Private;
 use crate::ledger::tag::Owner;
 use crate::model::{Code, Error, Result, Retry};
 use crate::platform::remote::Place;
@@ -43,6 +45,8 @@ pub(crate) struct GuardCommand {
     pub arguments: Vec<OsString>,
     /// Variables besides our own.
     pub variables: Vec<(OsString, OsString)>,
+    /// Variables of ours that it does not get, or gets by its stdin.
+    pub private: Private,
 }
 
 impl GuardCommand {
@@ -59,6 +63,7 @@ impl GuardCommand {
             name: file.into(),
             arguments,
             variables: Vec::new(),
+            private: Private::default(),
         }
     }
 }
@@ -189,10 +194,14 @@ impl Guard {
 }
 
 /// Starts one and waits for READY.
-async fn begin(command: &GuardCommand, owner: &Owner) -> Result<(Child, ChildStdin, ChildStdout)> {
-    let mut child = Command::new(&command.program)
-        .arg0(&command.name)
-        .args(&command.arguments)
+pub(super) async fn begin(
+    command: &GuardCommand,
+    owner: &Owner,
+) -> Result<(Child, ChildStdin, ChildStdout)> {
+    let mut guardian = Command::new(&command.program);
+    guardian.arg0(&command.name).args(&command.arguments);
+    told::hide(&mut guardian, &command.private);
+    let mut child = guardian
         .args(["--owner", owner.as_str()])
         .args(["--parent", &std::process::id().to_string()])
         .envs(command.variables.iter().map(|(name, value)| (name, value)))
@@ -204,9 +213,10 @@ async fn begin(command: &GuardCommand, owner: &Owner) -> Result<(Child, ChildStd
         .process_group(0)
         .spawn()
         .map_err(|error| absent("it cannot be started").source_error(error))?;
-    let (Some(beats), Some(line)) = (child.stdin.take(), child.stdout.take()) else {
+    let (Some(mut beats), Some(line)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(absent("it has no pipes"));
     };
+    told::tell(&mut beats, &command.private).await;
     match tokio::time::timeout(READY_FOR, hear(line, owner)).await {
         Ok(Ok(line)) => Ok((child, beats, line)),
         ended => {

@@ -56,6 +56,7 @@ fn command(role: &str, folder: &Path, service: SocketAddr, silence: Duration) ->
         name: "sparklease-test".into(),
         arguments: arguments.map(Into::into).to_vec(),
         variables: variables.map(|(name, value)| (name.into(), value)).to_vec(),
+        private: crate::config::Private::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::dialect::{Dialect, Version};
-use super::error::Refusal;
+use super::error::{self, Refusal};
 use super::wire::{LogBody, SessionBody, SessionsBody, StatementBody, VersionBody, tail};
 use crate::model::{Code, Error, Result, Tag};
 use crate::platform::Poll;
@@ -91,7 +91,9 @@ impl Client {
             return Err(refused());
         }
         serde_json::from_slice(&answer.body).map_err(|e| {
-            if answer.body.trim_ascii_start().starts_with(b"<") {
+            // A page, a text, nothing: not what such a server says, and not an answer of it that was cut.
+            let first = answer.body.trim_ascii_start().first();
+            if !matches!(first, Some(b'{' | b'[' | b'"')) {
                 return refused();
             }
             let error = Error::new(
@@ -120,9 +122,11 @@ impl Client {
             return Ok(None);
         };
         match self.get::<VersionBody>(path, LOOK_FOR).await {
-            Ok(body) => Ok(body
-                .version
-                .and_then(|text| Some((Version::parse(&text)?, text)))),
+            Ok(VersionBody {
+                version: Some(text),
+            }) => Ok(Version::parse(&text).map(|version| (version, text))),
+            // Told before anything is created, which could then never be proved to be gone.
+            Ok(_) => Err(self.error(&self.no_livy("it tells no version"), "tell its version")),
             // Forks may not have it; what it would have told is only what old ones refuse.
             Err(Trouble::Refused(refusal)) if refusal.status == 404 => Ok(None),
             Err(trouble) => Err(self.error(&trouble, "tell its version")),
@@ -132,7 +136,28 @@ impl Client {
     /// Creates a session. Never sent twice.
     pub(super) async fn create(&self, body: &Value) -> Result<SessionBody, Trouble> {
         // Longer than other calls: the server starts a process before it answers.
-        self.post(self.dialect.sessions, body, 2 * ANSWER_FOR).await
+        let sent = self.post(self.dialect.sessions, body, 2 * ANSWER_FOR).await;
+        sent.and_then(|body| self.a_session(body))
+    }
+
+    /// What has neither a number nor a state is some other service's JSON.
+    fn a_session(&self, body: SessionBody) -> Result<SessionBody, Trouble> {
+        if body.id().is_some() || body.state.is_some() {
+            return Ok(body);
+        }
+        Err(self.no_livy("what it calls a session has no id"))
+    }
+
+    fn no_livy(&self, why: &str) -> Trouble {
+        let (base, target) = (self.http.base(), self.http.target());
+        Trouble::Fault(Fault {
+            perhaps_sent: true,
+            error: Error::new(
+                Code::ConfigurationInvalid,
+                format!("{base} is no Livy server: {why}"),
+            )
+            .hint(error::below_the_address(target)),
+        })
     }
 
     /// The session of that name; `None` where there is none.
@@ -148,7 +173,7 @@ impl Client {
             {
                 Ok(None)
             }
-            Ok(body) => Ok(Some(body)),
+            Ok(body) => self.a_session(body).map(Some),
             Err(Trouble::Refused(refusal)) if refusal.no_session() => Ok(None),
             Err(trouble) => Err(trouble),
         }
@@ -164,6 +189,9 @@ impl Client {
             let from = all.len();
             let path = format!("{}?from={from}&size={PAGE}", self.dialect.sessions);
             let page: SessionsBody = self.get(&path, LOOK_FOR).await?;
+            if page.total.is_none() && page.sessions.is_none() {
+                return Err(self.no_livy("its list of sessions has none of a list's fields"));
+            }
             let (Some(total), Some(sessions)) = (page.total, page.sessions) else {
                 let error = Error::new(
                     Code::PlatformUnavailable,

@@ -97,7 +97,11 @@ impl Refusal {
 
     /// Whether the request may have been done all the same: a gateway lost the answer, or the server broke at it.
     pub(super) fn perhaps_done(&self) -> bool {
-        self.status >= 500 && !self.refused_for_now()
+        match self.status {
+            // What is there instead of its answer is no page of a sign-in, which would stand before the server.
+            200..=299 => self.form != Form::Html,
+            status => status >= 500 && !self.refused_for_now(),
+        }
     }
 
     fn no_room(&self) -> bool {
@@ -182,13 +186,11 @@ impl Refusal {
             )
             .hint(format!("Call again later, or correct {url}."))
             .retry(Retry::Now),
-            (404 | 405, _) | (_, Form::Html) => Error::new(
+            (200..=299 | 404 | 405, _) | (_, Form::Html) => Error::new(
                 Code::ConfigurationInvalid,
                 format!("{base} is no Livy server (status {status}){said}"),
             )
-            .hint(format!(
-                "Set {url} to the address below which /sessions is, with a gateway's path if there is one."
-            )),
+            .hint(below_the_address(target)),
             _ => Error::new(
                 Code::PlatformUnavailable,
                 format!("the server failed to {doing} (status {status}){said}"),
@@ -198,6 +200,13 @@ impl Refusal {
         };
         error.with("status", status)
     }
+}
+
+/// What to do about an address where no Livy server is.
+pub(super) fn below_the_address(target: &TargetName) -> String {
+    format!(
+        "Set `targets.{target}.url` to the address below which /sessions is, with a gateway's path if there is one."
+    )
 }
 
 /// The title of a page, or its first heading: the rest is markup.

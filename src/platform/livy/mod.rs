@@ -81,7 +81,7 @@ pub(crate) struct Livy {
     address: Address,
     options: Options,
     secrets: SecretRegistry,
-    client: OnceLock<Result<Arc<Client>>>,
+    client: OnceLock<Arc<Client>>,
     /// Those that exist, or may exist; `None` once the process ends.
     sessions: Mutex<Option<HashMap<SessionId, Arc<Live>>>>,
 }
@@ -111,19 +111,18 @@ impl Livy {
         }
     }
 
+    /// The client, made at its first use. One that cannot be made is tried again: a file of a secret may come to be.
     fn client(&self) -> Result<Arc<Client>> {
-        self.client
-            .get_or_init(|| {
-                Http::new(&self.address, &self.secrets).map(|http| {
-                    Arc::new(Client {
-                        http,
-                        dialect: self.dialect,
-                        changes: AtomicU64::new(0),
-                        poll: self.capability.poll.unwrap_or(POLL),
-                    })
-                })
-            })
-            .clone()
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
+        let client = Arc::new(Client {
+            http: Http::new(&self.address, &self.secrets)?,
+            dialect: self.dialect,
+            changes: AtomicU64::new(0),
+            poll: self.capability.poll.unwrap_or(POLL),
+        });
+        Ok(self.client.get_or_init(|| client).clone())
     }
 
     fn live(&self, session: &RemoteSession) -> Option<Arc<Live>> {
@@ -161,7 +160,6 @@ impl Platform for Livy {
     }
 
     async fn open(&self, session: &RemoteSession, report: &Reporter) -> Result<()> {
-        let client = self.client()?;
         let live = Arc::new(Live::new(session.tag.clone()));
         {
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,6 +168,8 @@ impl Platform for Livy {
             };
             sessions.insert(session.id.clone(), live.clone());
         }
+        // After it is known that nothing was sent: without a client nothing could be deleted either.
+        let client = self.client()?;
         let opening = open::open(&client, &live, &self.options, report);
         tokio::pin!(opening);
         let about = tokio::select! {

@@ -1,9 +1,13 @@
 //! Queries, Python, figures, named sessions: what works on `local` works here, and values come back exact.
 
+use std::fmt::Write as _;
+
+use jiff::civil::date;
+use jiff::{Timestamp, ToSpan as _};
 use serde_json::json;
 
 use super::server::LivyServer;
-use crate::common::{Answer, PATIENCE};
+use crate::common::{Answer, PATIENCE, Server, arguments_of};
 
 /// The rows of an answer whose types hold commas.
 fn rows(answer: &Answer) -> Vec<Vec<String>> {
@@ -176,39 +180,86 @@ async fn a_named_session_keeps_its_variables_and_views_and_an_unnamed_one_does_n
     livy.end().await;
 }
 
+const MANY: u32 = 100_000;
+
+/// Ten columns of as many types; what each must be is computed by [`expected`] alone.
+const MIXED: &str = "select id, \
+    cast(concat(cast(id as string), '.', lpad(cast(id as string), 18, '0')) as decimal(38,18)) as d, \
+    cast(id as double) / 3 as f, \
+    concat('naïve 🦀 \"q\", ', cast(id as string), '\\n') as s, \
+    id % 2 = 0 as b, \
+    timestamp_micros(id * 1000000007 + 1) as t, \
+    date_add(date'2000-01-01', cast(id % 10000 as int)) as day, \
+    if(id % 7 = 0, null, id * 92233720368547) as n, \
+    array(id, null, id + 1) as a, \
+    named_struct('k', id, 's', 'x') as k \
+    from range(100000) order by id";
+
+fn expected(id: u32) -> [String; 10] {
+    let wide = i64::from(id);
+    let at = Timestamp::from_microsecond(wide * 1_000_000_007 + 1).unwrap();
+    let day = date(2000, 1, 1) + (wide % 10_000).days();
+    [
+        id.to_string(),
+        format!("{id}.{id:018}"),
+        format!("{:?}", f64::from(id) / 3.0),
+        format!("naïve 🦀 \"q\", {id}\n"),
+        (id % 2 == 0).to_string(),
+        at.strftime("%Y-%m-%d %H:%M:%S%.6f+00:00").to_string(),
+        day.to_string(),
+        if id % 7 == 0 {
+            String::new()
+        } else {
+            (wide * 92_233_720_368_547).to_string()
+        },
+        format!("[{id},null,{}]", id + 1),
+        format!("{{\"k\":{id},\"s\":\"x\"}}"),
+    ]
+}
+
+/// Reads page after page, as an assistant would, and compares each value; gives what is wrong first.
+async fn compare(server: &Server, first: Answer) -> Result<u32, String> {
+    let (mut answer, mut id) = (first, 0);
+    loop {
+        for row in rows(&answer) {
+            let wanted = expected(id);
+            if row.as_slice() != wanted {
+                return Err(format!("row {id}: {row:?} and not {wanted:?}"));
+            }
+            id += 1;
+        }
+        let Some(next) = answer.next().map(str::to_owned) else {
+            return Ok(id);
+        };
+        let (tool, arguments) = arguments_of(&next);
+        answer = server.call(&tool, arguments).await.ok();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn many_rows_come_back_whole() {
+async fn a_hundred_thousand_rows_of_ten_types_come_back_exact() {
     let livy = LivyServer::start(&[]).await;
-    let setup = livy.setup_with("limits = { rows = 100000, bytes = \"64MiB\" }");
-    let server = crate::common::Server::without_engine(setup).await;
-    let sql = "select id, cast(id as decimal(38,18)) d, id / 3 as f, cast(id as string) s, id % 2 = 0 as b, \
-               timestamp_micros(id * 1000001) t, date_add(date'2000-01-01', cast(id % 10000 as int)) as day, \
-               if(id % 7 = 0, null, id) as n, array(id, id + 1) a, named_struct('k', id) k from range(100000) order by id";
-    let answer = server
-        .call(
-            "query_sql",
-            json!({"sql": sql, "max_rows": 10, "wait_s": PATIENCE.as_secs()}),
-        )
-        .await
-        .ok();
-    let last = server
-        .call(
-            "get_statement",
-            json!({"statement": answer.statement(), "cursor": "99999", "max_rows": 10}),
-        )
-        .await
-        .ok();
-    assert_eq!(
-        rows(&last)[0][..5],
-        [
-            "99999",
-            "99999.000000000000000000",
-            "33333.0",
-            "99999",
-            "false"
-        ]
+    let mut more = "limits = { rows = 100000, bytes = \"64MiB\" }\n".to_owned();
+    let _ = writeln!(
+        more,
+        "[server]\nanswer_bytes = \"1MiB\"\nstructured_copy = false"
     );
-    assert_ne!(last.structured["truncated"], true, "{}", last.text);
+    let server = Server::without_engine(livy.setup_with(&more)).await;
+    let wait = PATIENCE.as_secs();
+    let code = format!("spark.sql({MIXED:?})");
+    for (tool, arguments) in [
+        (
+            "query_sql",
+            json!({"sql": MIXED, "max_rows": 10_000, "wait_s": wait}),
+        ),
+        (
+            "run_pyspark",
+            json!({"code": code, "max_rows": 10_000, "wait_s": wait}),
+        ),
+    ] {
+        let answer = server.call(tool, arguments).await.ok();
+        assert_eq!(compare(&server, answer).await, Ok(MANY), "{tool}");
+    }
     server.end().await;
     livy.empties().await;
     livy.end().await;
