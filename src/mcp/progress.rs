@@ -55,7 +55,10 @@ impl Notices {
         let elapsed = self.begun.elapsed();
         let mut message = format!("{state}, {} s", elapsed.as_secs());
         if let Some(progress) = progress {
-            message = format!("{}: {message}", progress.phase);
+            // A platform that knows no more than the state says just that.
+            if progress.phase != state {
+                message = format!("{}: {message}", progress.phase);
+            }
             if let Some(fraction) = progress.fraction {
                 message = format!("{message}, {:.0} %", fraction * 100.0);
             }

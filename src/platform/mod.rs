@@ -7,6 +7,8 @@ pub(crate) mod local;
 mod names;
 mod pattern;
 pub(crate) mod remote;
+#[cfg(test)]
+mod suite;
 mod write;
 
 use std::collections::BTreeMap;

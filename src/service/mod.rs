@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use self::drive::Waits;
 use self::statements::{Phase, Record, Statements};
@@ -354,15 +355,28 @@ impl Service {
         self.statements.forget_owner(owner);
     }
 
-    /// Refuses leases, cancels statements, closes sessions; each platform then ends what is left.
+    /// Refuses leases, cancels statements, closes sessions; each platform then ends what is left. All of it within
+    /// `budget`.
     pub(crate) async fn shutdown(&self, budget: Duration) {
+        let deadline = Instant::now() + budget;
         self.statements.cancel_all(None);
-        let left = self.parts.lease.shutdown(budget).await;
+        let closed = self.parts.lease.shutdown(budget);
+        tokio::pin!(closed);
+        let early = tokio::time::timeout(budget / 3, &mut closed).await;
+        // A session that is being opened cannot be closed before its open ends, and its platform's end ends that.
+        let targets = self.parts.targets.values();
+        let platforms = futures::future::join_all(targets.map(|t| t.platform.shutdown()));
+        let platforms = tokio::time::timeout_at(deadline, platforms);
+        let left = match early {
+            Ok(left) => {
+                let _ = platforms.await;
+                left
+            }
+            Err(_) => tokio::join!(closed, platforms).0,
+        };
         if left > 0 {
             tracing::warn!(left, "sessions whose close is not proved yet");
         }
-        let targets = self.parts.targets.values();
-        futures::future::join_all(targets.map(|t| t.platform.shutdown())).await;
     }
 }
 

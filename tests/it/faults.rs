@@ -5,9 +5,24 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::common::{
-    Answer, ENDLESS_SQL, PATIENCE, Server, Setup, arguments_of, cpu_time, has_ended, kill,
+    Answer, ENDLESS_SQL, PATIENCE, Place, Server, Setup, arguments_of, has_ended, kill, on,
     resident_bytes, wait_until,
 };
+
+on!([local livy faulty real]:
+    a_million_rows_of_python_are_cut_with_counts_and_paged_without_gaps
+    a_statement_that_outlives_its_call_gives_the_same_answer_later
+    an_endless_query_is_cancelled_the_first_and_the_second_time
+);
+on!([local livy real]:
+    an_endless_loop_ends_at_its_limit
+    an_endless_loop_is_cancelled
+    an_endless_query_ends_at_its_limit
+    a_million_rows_of_sql_are_cut_with_counts_and_paged_without_gaps
+    the_client_s_own_cancel_stops_python
+    the_client_s_own_cancel_stops_sql
+    a_cancelled_statement_that_still_waits_never_runs
+);
 
 /// From a cancel to an engine or an interpreter that stops when it is asked to. The ladder's next rung is at 5 s.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
@@ -133,9 +148,8 @@ async fn a_function_that_crashes_the_process_is_session_lost() {
     server.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endless_loop_ends_at_its_limit_and_its_session_lives_on() {
-    let server = Server::start().await;
+async fn an_endless_loop_ends_at_its_limit(place: Place) {
+    let server = place.server().await;
     server.call("open_session", json!({"name": "a"})).await.ok();
     server
         .call("run_pyspark", json!({"session": "a", "code": "kept = 7"}))
@@ -148,22 +162,34 @@ async fn an_endless_loop_ends_at_its_limit_and_its_session_lives_on() {
         )
         .await
         .failed("timeout");
-    assert_eq!(
-        answer.message(),
-        "the statement did not end within its limit of 1s and was cancelled"
-    );
-    let kept = server
+    let said = "the statement did not end within its limit of 1s and was cancelled";
+    let next = server
         .call("run_pyspark", json!({"session": "a", "code": "kept"}))
-        .await
-        .ok();
-    assert_eq!(kept.data("value"), Some("7\n"));
+        .await;
+    if place.interrupts_python() {
+        assert_eq!(answer.message(), said);
+        assert_eq!(next.ok().data("value"), Some("7\n"));
+    } else {
+        assert_eq!(
+            answer.message(),
+            format!("{said}; its session had to be ended too, with its variables and temp views")
+        );
+        let next = next.failed("session_lost");
+        assert!(
+            next.message().contains("did not stop within"),
+            "{}",
+            next.text
+        );
+        let hint = next.hint();
+        assert!(hint.starts_with("Call open_session(name=\"a\""), "{hint}");
+    }
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endless_loop_is_cancelled_and_its_session_lives_on() {
-    let server = Server::start().await;
+async fn an_endless_loop_is_cancelled(place: Place) {
+    let server = place.server().await;
     let (statement, pid) = server.launch_python("while True: pass", json!({})).await;
     let answer = server
         .call("cancel_statement", json!({"statement": statement}))
@@ -178,8 +204,11 @@ async fn an_endless_loop_is_cancelled_and_its_session_lives_on() {
         .ok();
     assert_eq!(again.status(), "cancelled");
     server.works().await;
-    assert_eq!(server.worker(), pid);
+    if place.interrupts_python() {
+        assert_eq!(server.worker(), pid);
+    }
     server.end().await;
+    place.end().await;
 }
 
 /// The sum never gives the interpreter back, so that no interrupt is seen: only the kill helps.
@@ -234,20 +263,14 @@ async fn python_that_cannot_be_interrupted_is_killed_and_its_names_are_lost() {
     server.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endless_query_is_cancelled_the_first_and_the_second_time() {
-    let server = Server::start().await;
+async fn an_endless_query_is_cancelled_the_first_and_the_second_time(place: Place) {
+    let server = place.server().await;
     for _ in 0..2 {
         let statement = server
             .launch("query_sql", json!({"sql": ENDLESS_SQL}))
             .await;
         server.reaches(&statement, "running").await;
-        let worker = server.worker();
-        let before = cpu_time(worker);
-        wait_until("the engine works on it", PATIENCE, || {
-            cpu_time(worker) > before + Duration::from_millis(300)
-        })
-        .await;
+        place.works_on_sql(&server).await;
         let answer = server
             .call("cancel_statement", json!({"statement": statement}))
             .await
@@ -256,11 +279,11 @@ async fn an_endless_query_is_cancelled_the_first_and_the_second_time() {
     }
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endless_query_ends_at_its_limit() {
-    let server = Server::start().await;
+async fn an_endless_query_ends_at_its_limit(place: Place) {
+    let server = place.server().await;
     let answer = server
         .call("query_sql", json!({"sql": ENDLESS_SQL, "timeout_s": 1}))
         .await
@@ -268,6 +291,7 @@ async fn an_endless_query_ends_at_its_limit() {
     assert!(answer.took >= Duration::from_secs(1));
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -347,9 +371,8 @@ fn is_cut(answer: &Answer) {
     ));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_million_rows_of_sql_are_cut_with_counts_and_paged_without_gaps() {
-    let server = Server::start().await;
+async fn a_million_rows_of_sql_are_cut_with_counts_and_paged_without_gaps(place: Place) {
+    let server = place.server().await;
     let sql = "select id, id * 2 as twice, concat('row ', id) as name from range(1000000)";
     let answer = server
         .call("query_sql", json!({"sql": sql, "max_rows": 3}))
@@ -372,11 +395,11 @@ async fn a_million_rows_of_sql_are_cut_with_counts_and_paged_without_gaps() {
     assert_eq!(all_pages(&server, answer).await, expected);
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_million_rows_of_python_are_cut_with_counts_and_paged_without_gaps() {
-    let server = Server::start().await;
+async fn a_million_rows_of_python_are_cut_with_counts_and_paged_without_gaps(place: Place) {
+    let server = place.server().await;
     let code = "spark.range(1000000).orderBy('id')";
     let answer = server
         .call("run_pyspark", json!({"code": code, "max_rows": 10000}))
@@ -387,14 +410,18 @@ async fn a_million_rows_of_python_are_cut_with_counts_and_paged_without_gaps() {
     assert_eq!(all_pages(&server, answer).await, expected);
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_outlives_its_call_gives_the_same_answer_later() {
-    let server = Server::start().await;
-    let code = "import os, time\n\
-                while not os.path.exists('go'): time.sleep(0.01)\n\
-                print('done')\nspark.range(5)";
+async fn a_statement_that_outlives_its_call_gives_the_same_answer_later(place: Place) {
+    let server = place.server().await;
+    let go = server.work().join("go");
+    let code = format!(
+        "import os, time\n\
+         while not os.path.exists('{}'): time.sleep(0.01)\n\
+         print('done')\nspark.range(5).orderBy('id')",
+        go.display()
+    );
     let early = server
         .call("run_pyspark", json!({"code": code, "wait_s": 0}))
         .await
@@ -405,7 +432,7 @@ async fn a_statement_that_outlives_its_call_gives_the_same_answer_later() {
         Some(format!("get_statement(statement=\"{statement}\", wait_s=25)").as_str())
     );
     server.reaches(&statement, "running").await;
-    std::fs::write(server.work().join("go"), "").unwrap();
+    std::fs::write(go, "").unwrap();
     let (tool, arguments) = arguments_of(early.next().unwrap());
     let late = server.call(&tool, arguments).await.ok();
     assert_eq!(late.status(), "succeeded");
@@ -428,6 +455,7 @@ async fn a_statement_that_outlives_its_call_gives_the_same_answer_later() {
         without_text(&direct.structured)
     );
     server.end().await;
+    place.end().await;
 }
 
 fn without_text(structured: &Value) -> Value {
@@ -436,46 +464,49 @@ fn without_text(structured: &Value) -> Value {
     Value::Object(fields)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_client_s_own_cancel_stops_python() {
-    let server = Server::with(Setup::new().sessions(1)).await;
-    let code = "import os\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: pass";
+async fn the_client_s_own_cancel_stops_python(place: Place) {
+    let server = Server::without_engine(place.setup().sessions(1)).await;
+    let file = server.work().join("pid");
+    let code = format!(
+        "import os\nopen('{0}.new', 'w').write(str(os.getpid()))\nos.rename('{0}.new', '{0}')\nwhile True: pass",
+        file.display()
+    );
     let call = server.begin("run_pyspark", json!({"code": code})).await;
-    wait_until("it runs", PATIENCE, || server.work().join("pid").exists()).await;
-    let worker = server.worker();
+    wait_until("it runs", PATIENCE, || file.exists()).await;
+    let process = std::fs::read_to_string(file).unwrap().parse().unwrap();
     call.cancel().await;
     // There is one session: it is free for this call only when the loop has ended.
     let answer = server.sql("select 5 as n").await;
     assert_eq!(answer.cell(), "5");
-    assert!(answer.took < STOPS_WITHIN, "{:?}", answer.took);
-    assert_eq!(server.worker(), worker, "it was interrupted, not killed");
+    if place.interrupts_python() {
+        assert!(answer.took < STOPS_WITHIN, "{:?}", answer.took);
+        assert_eq!(server.worker(), process, "it was interrupted, not killed");
+    } else {
+        assert!(has_ended(process), "its session makes room when it is gone");
+    }
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_client_s_own_cancel_stops_sql() {
-    let server = Server::with(Setup::new().sessions(1)).await;
+async fn the_client_s_own_cancel_stops_sql(place: Place) {
+    let server = Server::without_engine(place.setup().sessions(1)).await;
     server.works().await;
-    let worker = server.worker();
-    let before = cpu_time(worker);
     let call = server.begin("query_sql", json!({"sql": ENDLESS_SQL})).await;
-    wait_until("the engine works on it", PATIENCE, || {
-        cpu_time(worker) > before + Duration::from_millis(300)
-    })
-    .await;
+    place.works_on_sql(&server).await;
     call.cancel().await;
     let answer = server.sql("select 5 as n").await;
     assert_eq!(answer.cell(), "5");
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_statement_that_still_waits_never_runs() {
-    let server = Server::with(Setup::new().sessions(1)).await;
+async fn a_cancelled_statement_that_still_waits_never_runs(place: Place) {
+    let server = Server::without_engine(place.setup().sessions(1)).await;
     let (first, _) = server.launch_python("while True: pass", json!({})).await;
-    let code = "open('ran', 'w').write('')";
+    let ran = server.work().join("ran");
+    let code = format!("open('{}', 'w').write('')", ran.display());
     let second = server.launch("run_pyspark", json!({"code": code})).await;
     server.reaches(&second, "queued").await;
     for statement in [&second, &first] {
@@ -486,8 +517,9 @@ async fn a_cancelled_statement_that_still_waits_never_runs() {
         assert_eq!(answer.status(), "cancelled");
     }
     server.works().await;
-    assert!(!server.work().join("ran").exists());
+    assert!(!ran.exists());
     server.end().await;
+    place.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::common::{Answer, Server, Setup};
+use crate::common::{Answer, Place, Server, Setup, on};
+
+on!([local livy real]: a_secret_of_the_environment_never_comes_back);
 
 /// Its name says what it is.
 const VARIABLE: &str = "IT_SERVICE_TOKEN";
@@ -97,13 +99,13 @@ fn the_search_of_this_test_finds_each_disguise() {
     assert_eq!(shown(&secret, "nothing of it"), BTreeSet::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_secret_of_the_environment_never_comes_back() {
+async fn a_secret_of_the_environment_never_comes_back(place: Place) {
     let secret = secret();
-    let setup = Setup::new()
+    let setup = place
+        .setup()
         .variable(VARIABLE, &secret)
         .set("server", "log = \"trace\"");
-    let server = Server::with(setup).await;
+    let server = Server::without_engine(setup).await;
     let s = assembled(&secret);
     let ways = [
         ("print", "print('a', s, 'b')"),
@@ -285,6 +287,7 @@ async fn a_secret_of_the_environment_never_comes_back() {
     }
     assert!(leaks.is_empty(), "{}", leaks.join("\n\n"));
     server.end().await;
+    place.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,12 +4,25 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{ENDLESS_SQL, PATIENCE, Server, Setup, has_ended, kill, wait_until};
+use crate::common::{ENDLESS_SQL, PATIENCE, Place, Server, has_ended, kill, on, wait_until};
 
-/// Two sessions, and a queue that is given up after its shortest time.
-fn two_sessions() -> Setup {
-    Setup::new().set("targets.local.limits", "sessions = 2\nqueue_wait = \"1s\"")
-}
+on!([local livy faulty real]:
+    a_named_session_keeps_variables_and_views_and_an_unnamed_one_starts_clean
+    progress_grows_and_says_what_is_going_on
+);
+on!([local livy real]:
+    a_session_opened_without_a_name_is_given_one
+    two_calls_at_once_use_two_sessions_and_one_after_another_one
+    one_call_more_than_sessions_waits_and_is_told_what_to_do_in_the_end
+    a_session_closed_while_busy_ends_its_statement
+    a_lost_name_stays_lost_until_it_is_opened_anew
+    sessions_are_listed_with_what_they_do
+    owners_on_one_target_share_nothing_and_end_only_their_own
+    an_unnamed_session_is_closed_when_it_was_idle_for_its_time
+);
+on!([local livy]:
+    a_figure_comes_back_as_an_image
+);
 
 fn sessions(structured: &Value) -> Vec<(Option<&str>, &str)> {
     let list = structured["sessions"].as_array().unwrap();
@@ -18,9 +31,8 @@ fn sessions(structured: &Value) -> Vec<(Option<&str>, &str)> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_named_session_keeps_variables_and_views_and_an_unnamed_one_starts_clean() {
-    let server = Server::start().await;
+async fn a_named_session_keeps_variables_and_views_and_an_unnamed_one_starts_clean(place: Place) {
+    let server = place.server().await;
     let opened = server.call("open_session", json!({"name": "a"})).await.ok();
     assert_eq!(opened.structured["session"], "a");
     assert_eq!(opened.structured["state"], "free");
@@ -81,43 +93,47 @@ async fn a_named_session_keeps_variables_and_views_and_an_unnamed_one_starts_cle
     assert!(gone.is_error, "{}", gone.text);
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_opened_without_a_name_is_given_one() {
-    let server = Server::start().await;
+async fn a_session_opened_without_a_name_is_given_one(place: Place) {
+    let server = place.server().await;
     let opened = server.call("open_session", json!({})).await.ok();
     let name = opened.structured["session"].as_str().unwrap().to_owned();
     let run = |code: &str| server.call("run_pyspark", json!({"code": code, "session": name}));
     run("x = 'kept'").await.ok();
     assert_eq!(run("x").await.ok().data("value"), Some("'kept'\n"));
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_calls_at_once_use_two_sessions_and_one_after_another_one() {
-    let server = Server::start().await;
+async fn two_calls_at_once_use_two_sessions_and_one_after_another_one(place: Place) {
+    let server = place.server().await;
     server.works().await;
     server.works().await;
-    assert_eq!(server.workers().len(), 1);
+    assert_eq!(place.sessions(&server).await, 1);
     // Each of the two ends only when both run.
+    let folder = server.work().to_str().unwrap().to_owned();
     let code = |me: &str, other: &str| {
-        json!({"code": format!(
-            "import os, time\nopen('{me}', 'w').close()\n\
-             while not os.path.exists('{other}'): time.sleep(0.01)\nos.getpid()"
+        json!({"wait_s": PATIENCE.as_secs(), "code": format!(
+            "import os, time\nopen('{folder}/{me}', 'w').close()\n\
+             while not os.path.exists('{folder}/{other}'): time.sleep(0.01)\nos.getpid()"
         )})
     };
     let one = server.begin("run_pyspark", code("one", "two")).await;
     let two = server.begin("run_pyspark", code("two", "one")).await;
     let (one, two) = (one.answer().await.ok(), two.answer().await.ok());
     assert_ne!(one.data("value"), two.data("value"));
-    assert_eq!(server.workers().len(), 2);
+    assert_eq!(place.sessions(&server).await, 2);
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_call_more_than_sessions_waits_and_is_told_what_to_do_in_the_end() {
-    let server = Server::with(two_sessions()).await;
+async fn one_call_more_than_sessions_waits_and_is_told_what_to_do_in_the_end(place: Place) {
+    // Two sessions, and a queue that is given up soon: a cancel takes up to 4 s elsewhere.
+    let wait = if place.is_local() { "1s" } else { "8s" };
+    let limits = format!("sessions = 2\nqueue_wait = \"{wait}\"");
+    let server = Server::without_engine(place.setup().limits(&limits)).await;
     // Opened beforehand: the deadline of this test is for the queue alone.
     server.call("open_session", json!({"name": "a"})).await.ok();
     let (first, _) = server
@@ -132,7 +148,10 @@ async fn one_call_more_than_sessions_waits_and_is_told_what_to_do_in_the_end() {
     let third = third.failed("sessions_exhausted");
     assert_eq!(
         third.message(),
-        "no session of target \"local\" became free within 1s: 2 of 2 busy"
+        format!(
+            "no session of target \"{}\" became free within {wait}: 2 of 2 busy",
+            place.target()
+        )
     );
     assert_eq!(
         third.hint(),
@@ -147,7 +166,9 @@ async fn one_call_more_than_sessions_waits_and_is_told_what_to_do_in_the_end() {
         .failed("timeout");
     assert_eq!(
         behind.message(),
-        "the wait for session \"a\" ended after 1s: it runs one statement at a time and is not free yet"
+        format!(
+            "the wait for session \"a\" ended after {wait}: it runs one statement at a time and is not free yet"
+        )
     );
 
     // What waits gets the session that becomes free.
@@ -163,14 +184,14 @@ async fn one_call_more_than_sessions_waits_and_is_told_what_to_do_in_the_end() {
         .ok();
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_closed_while_busy_ends_its_statement() {
-    let server = Server::start().await;
+async fn a_session_closed_while_busy_ends_its_statement(place: Place) {
+    let server = place.server().await;
     server.call("open_session", json!({"name": "a"})).await.ok();
     let (statement, worker) = server
-        .launch_python("sum(range(10**11))", json!({"session": "a"}))
+        .launch_python(place.stubborn_python(), json!({"session": "a"}))
         .await;
     let listed = server.call("list_sessions", json!({})).await.ok();
     assert_eq!(sessions(&listed.structured), [(Some("a"), "busy")]);
@@ -178,7 +199,7 @@ async fn a_session_closed_while_busy_ends_its_statement() {
         .call("close_session", json!({"session": "a"}))
         .await
         .ok();
-    assert!(!server.workers().contains(&worker));
+    wait_until("its process has ended", PATIENCE, || has_ended(worker)).await;
     let ended = server.ended(&statement).await;
     assert!(
         ended.status() == "cancelled" || ended.is_error,
@@ -202,17 +223,18 @@ async fn a_session_closed_while_busy_ends_its_statement() {
     );
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_name_stays_lost_until_it_is_opened_anew() {
-    let server = Server::start().await;
+async fn a_lost_name_stays_lost_until_it_is_opened_anew(place: Place) {
+    let server = place.server().await;
     server.call("open_session", json!({"name": "a"})).await.ok();
-    let use_it = || server.call("run_pyspark", json!({"session": "a", "code": "x = 1\nx"}));
-    use_it().await.ok();
-    let worker = server.worker();
-    kill(worker);
-    wait_until("the worker has ended", PATIENCE, || has_ended(worker)).await;
+    let run = |code: &str| server.call("run_pyspark", json!({"session": "a", "code": code}));
+    let use_it = || run("x = 1\nx");
+    let answer = run("import os\nos.getpid()").await.ok();
+    let pid = answer.data("value").unwrap().trim().parse().unwrap();
+    kill(pid);
+    wait_until("its process has ended", PATIENCE, || has_ended(pid)).await;
     // Any number of times: nothing rebinds it silently.
     for _ in 0..3 {
         let answer = use_it().await.failed("session_lost");
@@ -221,11 +243,7 @@ async fn a_lost_name_stays_lost_until_it_is_opened_anew() {
             "{}",
             answer.text
         );
-        assert!(
-            answer.message().contains("it was killed (SIGKILL)"),
-            "{}",
-            answer.text
-        );
+        assert!(answer.message().contains(place.killed()), "{}", answer.text);
     }
     let mut listed = server.call("list_sessions", json!({})).await.ok();
     let patience = std::time::Instant::now() + PATIENCE;
@@ -235,20 +253,16 @@ async fn a_lost_name_stays_lost_until_it_is_opened_anew() {
         assert!(std::time::Instant::now() < patience, "{}", listed.text);
         listed = server.call("list_sessions", json!({})).await.ok();
     }
-    assert!(
-        listed.text.contains("it was killed (SIGKILL)"),
-        "{}",
-        listed.text
-    );
+    assert!(listed.text.contains(place.killed()), "{}", listed.text);
     server.works().await;
     server.call("open_session", json!({"name": "a"})).await.ok();
     assert_eq!(use_it().await.ok().data("value"), Some("1\n"));
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sessions_are_listed_with_what_they_do() {
-    let server = Server::start().await;
+async fn sessions_are_listed_with_what_they_do(place: Place) {
+    let server = place.server().await;
     let none = server.call("list_sessions", json!({})).await.ok();
     assert_eq!(none.text, "no sessions\n");
     server.works().await;
@@ -257,7 +271,7 @@ async fn sessions_are_listed_with_what_they_do() {
         .launch_python("while True: pass", json!({"session": "b"}))
         .await;
     let listed = server
-        .call("list_sessions", json!({"target": "local"}))
+        .call("list_sessions", json!({"target": place.target()}))
         .await
         .ok();
     let mut all = sessions(&listed.structured);
@@ -268,20 +282,45 @@ async fn sessions_are_listed_with_what_they_do() {
         .await
         .ok();
     server.end().await;
+    place.end().await;
+}
+
+async fn owners_on_one_target_share_nothing_and_end_only_their_own(place: Place) {
+    let (one, other) = (place.server().await, place.server().await);
+    let run = async |server: &Server, code: &str| {
+        let arguments = json!({"code": code, "session": "a"});
+        server.call("run_pyspark", arguments).await
+    };
+    for (server, code) in [(&one, "x = 'one'"), (&other, "x = 'other'")] {
+        server.call("open_session", json!({"name": "a"})).await.ok();
+        run(server, code).await.ok();
+    }
+    assert_eq!(run(&one, "x").await.ok().data("value"), Some("'one'\n"));
+    let answer = run(&other, "x").await.ok();
+    assert_eq!(answer.data("value"), Some("'other'\n"));
+    let statement = json!({"statement": answer.statement()});
+    one.call("get_statement", statement.clone())
+        .await
+        .failed("not_found");
+    one.call("cancel_statement", statement)
+        .await
+        .failed("not_found");
+    let listed = one.call("list_sessions", json!({})).await.ok();
+    assert_eq!(sessions(&listed.structured), [(Some("a"), "free")]);
+    one.end().await;
+    let answer = run(&other, "x").await.ok();
+    assert_eq!(answer.data("value"), Some("'other'\n"));
+    other.end().await;
+    place.end().await;
 }
 
 /// Named ones are kept for their names' sake, until their owner has been silent for too long.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unnamed_session_is_closed_when_it_was_idle_for_its_time() {
-    let setup = Setup::new().set("targets.local.limits", "idle = \"1s\"");
-    let server = Server::with(setup).await;
+async fn an_unnamed_session_is_closed_when_it_was_idle_for_its_time(place: Place) {
+    let setup = place.setup().limits("idle = \"1s\"");
+    let server = Server::without_engine(setup).await;
     server.call("open_session", json!({"name": "a"})).await.ok();
-    let named = server.worker();
     server.works().await;
-    wait_until("one worker is left", PATIENCE, || {
-        server.workers() == [named]
-    })
-    .await;
+    place.has_sessions(&server, 1).await;
     loop {
         let listed = server.call("list_sessions", json!({})).await.ok();
         match sessions(&listed.structured)[..] {
@@ -293,11 +332,11 @@ async fn an_unnamed_session_is_closed_when_it_was_idle_for_its_time() {
     }
     server.works().await;
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn progress_grows_and_says_what_is_going_on() {
-    let server = Server::start().await;
+async fn progress_grows_and_says_what_is_going_on(place: Place) {
+    let server = place.server().await;
     let code = "import time\ntime.sleep(4)";
     let answer = server.python(code).await;
     assert!(answer.took >= Duration::from_secs(4));
@@ -307,11 +346,11 @@ async fn progress_grows_and_says_what_is_going_on() {
     assert!(told.is_sorted_by(|a, b| a.0 < b.0), "{told:?}");
     assert!(told[told.len() - 1].1.starts_with("running, "), "{told:?}");
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_figure_comes_back_as_an_image() {
-    let server = Server::start().await;
+async fn a_figure_comes_back_as_an_image(place: Place) {
+    let server = place.server().await;
     let code = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.title('a figure')";
     let answer = server.python(code).await;
     assert_eq!(answer.images.len(), 1, "{}", answer.text);
@@ -319,4 +358,5 @@ async fn a_figure_comes_back_as_an_image() {
     // The signature of PNG files, in base64.
     assert!(answer.images[0].1.starts_with("iVBORw0KGgo"));
     server.end().await;
+    place.end().await;
 }

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::common::{GONE_WITHIN, PATIENCE, Raw, Server, Setup, wait_until};
+use crate::common::{GONE_WITHIN, PATIENCE, Place, Raw, Setup, wait_until};
 
 /// Everything that can print: Python in all its ways, C, subprocesses, the engine's threads, and what comes late.
 const NOISE: &str = r#"
@@ -32,12 +32,12 @@ def shout(x):
     os.write(1, b'noise-engine-write\n')
     return x
 spark.range(2).select(shout('id')).collect()
-subprocess.Popen(['sh', '-c', 'while [ ! -e late ]; do sleep 0.02; done; echo noise-late; touch printed'])
+subprocess.Popen(['sh', '-c', 'while [ ! -e FOLDER/late ]; do sleep 0.02; done; echo noise-late; touch FOLDER/printed'])
 print('unlogged-text')
 "#;
 
 /// What of it stands in the answer. The rest comes when no statement runs any more, and is nobody's.
-const HEARD: [&str; 15] = [
+const HEARD: [&str; 13] = [
     "noise-print",
     "noise-stderr",
     "noise-write",
@@ -50,10 +50,11 @@ const HEARD: [&str; 15] = [
     "noise-sh-2",
     "{\"jsonrpc\":\"2.0\",\"id\":\"forged\",\"result\":{}}",
     "noise-thread",
-    "noise-engine",
-    "noise-engine-write",
     "unlogged-text",
 ];
+
+/// The same of the engine's own processes, where these are the session's.
+const HEARD_OF_THE_ENGINE: [&str; 2] = ["noise-engine", "noise-engine-write"];
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
@@ -61,9 +62,26 @@ async fn stdout_holds_protocol_messages_only(
     #[values("off", "error", "warn", "info", "debug", "trace")] level: &str,
     #[values("text", "json")] format: &str,
 ) {
-    Server::start().await.end().await;
+    only_messages(Place::local().await, level, format).await;
+}
+
+#[rstest]
+#[case("info", "text")]
+#[case("trace", "json")]
+#[tokio::test(flavor = "multi_thread")]
+async fn stdout_holds_protocol_messages_only_on_livy(#[case] level: &str, #[case] format: &str) {
+    only_messages(Place::livy().await, level, format).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a real Livy server: SPARKLEASE_TEST_LIVY_URL names it"]
+async fn stdout_holds_protocol_messages_only_on_a_real_server() {
+    only_messages(Place::real().await, "trace", "json").await;
+}
+
+async fn only_messages(place: Place, level: &str, format: &str) {
     let log = format!("log = \"{level}\"\nlog_format = \"{format}\"");
-    let mut raw = Raw::greeted(&Setup::new().set("server", &log)).await;
+    let mut raw = Raw::greeted(&place.setup().set("server", &log)).await;
     raw.send(&json!({"jsonrpc": "2.0", "id": "list", "method": "tools/list"}))
         .await;
     raw.call(
@@ -72,14 +90,18 @@ async fn stdout_holds_protocol_messages_only(
         json!({"sql": "select 'unlogged-row' as x"}),
     )
     .await;
+    let noise = NOISE.replace("FOLDER", raw.process.work().to_str().unwrap());
     raw.send(
         &json!({"jsonrpc": "2.0", "id": "noise", "method": "tools/call", "params": {
-        "name": "run_pyspark", "arguments": {"code": NOISE}, "_meta": {"progressToken": "p"}}}),
+        "name": "run_pyspark", "arguments": {"code": noise}, "_meta": {"progressToken": "p"}}}),
     )
     .await;
     let answer = raw.response("noise").await;
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
-    for word in HEARD {
+    let engine = HEARD_OF_THE_ENGINE
+        .iter()
+        .filter(|_| place.hears_the_engine());
+    for word in HEARD.iter().chain(engine) {
         // Not as a whole line: descriptors 1 and 2 are two pipes, and their pieces may come mixed.
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -139,6 +161,7 @@ async fn stdout_holds_protocol_messages_only(
             serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         }
     }
+    place.end().await;
 }
 
 /// A command that nobody knows is no reason to fall silent either.

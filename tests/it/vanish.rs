@@ -8,8 +8,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::common::{
-    ENDLESS_SQL, GONE_WITHIN, PATIENCE, Raw, Server, Setup, cpu_time, group_of, kill, signal,
-    wait_until,
+    ENDLESS_SQL, GONE_WITHIN, PATIENCE, Place, Raw, Server, Setup, cpu_time, group_of, kill,
+    signal, wait_until,
 };
 
 /// What the server is doing when its client goes.
@@ -20,7 +20,7 @@ enum Doing {
     Queueing,
     Opening,
     Sql,
-    PythonThatHoldsTheInterpreter,
+    StubbornPython,
     Cancelling,
     KeepingASession,
 }
@@ -33,8 +33,9 @@ enum Going {
 }
 
 /// Python that first says that it runs.
-fn announced(code: &str) -> serde_json::Value {
-    json!({"code": format!("open('runs', 'w').close()\n{code}")})
+fn announced(raw: &Raw, code: &str) -> serde_json::Value {
+    let file = raw.process.work().join("runs");
+    json!({"code": format!("open('{}', 'w').close()\n{code}", file.display())})
 }
 
 async fn runs(raw: &Raw) {
@@ -43,22 +44,18 @@ async fn runs(raw: &Raw) {
 }
 
 /// Brings a server into this state.
-async fn server_that_is(doing: Doing) -> Raw {
+async fn server_that_is(place: &Place, doing: Doing) -> Raw {
     // With a spare, since that is how servers are; the queue needs a limit that is reached.
     let sessions = if doing == Doing::Queueing { 1 } else { 4 };
-    let setup = Setup::new().config("").sessions(sessions);
+    let setup = place.setup().spare().sessions(sessions);
     if doing == Doing::NotGreetedYet {
         return Raw::start(&setup);
-    }
-    if doing != Doing::Nothing {
-        // The engine is installed.
-        Server::start().await.end().await;
     }
     let mut raw = Raw::greeted(&setup).await;
     match doing {
         Doing::NotGreetedYet | Doing::Nothing => {}
         Doing::Queueing => {
-            let loops = announced("while True: pass");
+            let loops = announced(&raw, "while True: pass");
             raw.launch("first", "run_pyspark", loops).await;
             runs(&raw).await;
             let second = raw
@@ -69,30 +66,29 @@ async fn server_that_is(doing: Doing) -> Raw {
         Doing::Opening => {
             raw.begin("call", "query_sql", json!({"sql": "select 1"}))
                 .await;
-            wait_until("a worker starts", PATIENCE, || {
-                !raw.process.workers().is_empty()
-            })
-            .await;
+            place.has_sessions(&raw.process, 1).await;
         }
         Doing::Sql => {
             let statement = raw
                 .launch("call", "query_sql", json!({"sql": ENDLESS_SQL}))
                 .await;
             raw.says(&statement, "running for").await;
-            wait_until("the engine works on it", PATIENCE, || {
-                let all = raw.process.workers();
-                all.iter().any(|w| cpu_time(*w) > Duration::from_secs(1))
-            })
-            .await;
+            if place.is_local() {
+                wait_until("the engine works on it", PATIENCE, || {
+                    let all = raw.process.workers();
+                    all.iter().any(|w| cpu_time(*w) > Duration::from_secs(1))
+                })
+                .await;
+            }
         }
-        Doing::PythonThatHoldsTheInterpreter => {
+        Doing::StubbornPython => {
             // Not launched but called: the client is waiting for the answer when it goes.
-            let sum = announced("sum(range(10**11))");
+            let sum = announced(&raw, place.stubborn_python());
             raw.begin("call", "run_pyspark", sum).await;
             runs(&raw).await;
         }
         Doing::Cancelling => {
-            let sum = announced("sum(range(10**11))");
+            let sum = announced(&raw, place.stubborn_python());
             let statement = raw.launch("call", "run_pyspark", sum).await;
             runs(&raw).await;
             raw.begin(
@@ -127,14 +123,55 @@ async fn a_client_that_goes_leaves_nothing(
         Doing::Queueing,
         Doing::Opening,
         Doing::Sql,
-        Doing::PythonThatHoldsTheInterpreter,
+        Doing::StubbornPython,
         Doing::Cancelling,
         Doing::KeepingASession
     )]
     doing: Doing,
     #[values(Going::ClosesInput, Going::IsKilled)] going: Going,
 ) {
-    let mut raw = server_that_is(doing).await;
+    goes(Place::local().await, doing, going).await;
+}
+
+#[rstest]
+#[case(Doing::Nothing, Going::ClosesInput)]
+#[case(Doing::Queueing, Going::IsKilled)]
+#[case(Doing::Opening, Going::ClosesInput)]
+#[case(Doing::Opening, Going::IsKilled)]
+#[case(Doing::Sql, Going::IsKilled)]
+#[case(Doing::StubbornPython, Going::ClosesInput)]
+#[case(Doing::Cancelling, Going::IsKilled)]
+#[case(Doing::KeepingASession, Going::ClosesInput)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_leaves_no_session_on_livy(#[case] doing: Doing, #[case] going: Going) {
+    goes(Place::livy().await, doing, going).await;
+}
+
+#[rstest]
+#[case(Doing::Opening, Going::IsKilled)]
+#[case(Doing::KeepingASession, Going::ClosesInput)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_leaves_no_session_where_answers_are_lost(
+    #[case] doing: Doing,
+    #[case] going: Going,
+) {
+    goes(Place::faulty().await, doing, going).await;
+}
+
+#[rstest]
+#[case(Doing::Opening, Going::ClosesInput)]
+#[case(Doing::StubbornPython, Going::IsKilled)]
+#[ignore = "takes a real Livy server: SPARKLEASE_TEST_LIVY_URL names it"]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_leaves_no_session_on_a_real_server(
+    #[case] doing: Doing,
+    #[case] going: Going,
+) {
+    goes(Place::real().await, doing, going).await;
+}
+
+async fn goes(place: Place, doing: Doing, going: Going) {
+    let mut raw = server_that_is(&place, doing).await;
     match going {
         Going::ClosesInput => raw.close_input(),
         Going::IsKilled => raw.vanish().await,
@@ -153,15 +190,31 @@ async fn a_client_that_goes_leaves_nothing(
         0,
         "nothing is left in its data folder"
     );
+    place.end().await;
 }
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_told_to_end_leaves_nothing(
     #[values(Signal::TERM, Signal::INT, Signal::HUP)] told: Signal,
-    #[values(Doing::Nothing, Doing::PythonThatHoldsTheInterpreter)] doing: Doing,
+    #[values(Doing::Nothing, Doing::StubbornPython)] doing: Doing,
 ) {
-    let mut raw = server_that_is(doing).await;
+    is_told(Place::local().await, told, doing).await;
+}
+
+#[rstest]
+#[case(Signal::TERM, Doing::StubbornPython)]
+#[case(Signal::INT, Doing::KeepingASession)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_end_leaves_no_session_on_livy(
+    #[case] told: Signal,
+    #[case] doing: Doing,
+) {
+    is_told(Place::livy().await, told, doing).await;
+}
+
+async fn is_told(place: Place, told: Signal, doing: Doing) {
+    let mut raw = server_that_is(&place, doing).await;
     signal(raw.process.pid(), told);
     let status = raw.process.gone_within(GONE_WITHIN).await;
     assert!(
@@ -169,12 +222,28 @@ async fn a_server_that_is_told_to_end_leaves_nothing(
         "{status}; its log:\n{}",
         raw.process.log()
     );
+    place.end().await;
+}
+
+/// What it cannot do any more, its guardian does.
+#[rstest]
+#[case(Doing::KeepingASession)]
+#[case(Doing::StubbornPython)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_leaves_no_session_on_livy(#[case] doing: Doing) {
+    let place = Place::livy().await;
+    let mut raw = server_that_is(&place, doing).await;
+    kill(raw.process.pid());
+    let status = raw.process.gone_within(GONE_WITHIN).await;
+    assert!(!status.success());
+    place.end().await;
 }
 
 /// A thread that watches its parent would need the interpreter for it; the kernel does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_s_workers_are_gone_within_a_second() {
-    let mut raw = server_that_is(Doing::PythonThatHoldsTheInterpreter).await;
+    let place = Place::local().await;
+    let mut raw = server_that_is(&place, Doing::StubbornPython).await;
     wait_until("there is a spare too", PATIENCE, || {
         raw.process.workers().len() == 2
     })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::model::{Code, Error, Retry, TargetName};
-use crate::platform::http::Answer;
+use crate::platform::http::{Answer, is_later};
 
 /// As much of a server's words as an error repeats, in characters: Java shows its whole stack.
 const WORDS_MOST: usize = 400;
@@ -93,6 +93,11 @@ impl Refusal {
     pub(super) fn refused_for_now(&self) -> bool {
         let later = self.status == 503 && self.retry_after.is_some();
         matches!(self.status, 429 | 430) || later || self.no_room()
+    }
+
+    /// The server, or a gateway before it, says to come again; that is all it says.
+    pub(super) fn later(&self) -> bool {
+        is_later(self.status)
     }
 
     /// Whether the request may have been done all the same: a gateway lost the answer, or the server broke at it.

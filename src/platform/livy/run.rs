@@ -4,7 +4,7 @@
 mod ask;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -82,6 +82,7 @@ pub(super) async fn run(
         live: &live,
         cancel: &cancel,
         events: Some(&events),
+        started: AtomicBool::new(false),
     };
     let (end, session_lost) = match &statement.work {
         Work::Tables { query, views } => tables::run(&job, query, *views).await,
@@ -163,6 +164,8 @@ pub(super) struct Job<'a> {
     cancel: &'a CancellationToken,
     /// `None`: nobody listens.
     events: Option<&'a mpsc::Sender<Event>>,
+    /// It was told that the statement has begun.
+    started: AtomicBool,
 }
 
 impl<'a> Job<'a> {
@@ -173,6 +176,7 @@ impl<'a> Job<'a> {
             live,
             cancel: &live.over,
             events: None,
+            started: AtomicBool::new(false),
         }
     }
 
@@ -182,11 +186,18 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// Says once that it has begun.
+    async fn started(&self) {
+        if !self.started.swap(true, Ordering::Relaxed) {
+            self.say(Event::Started).await;
+        }
+    }
+
     /// A reply as the end of a statement, after what it gave has been told.
     async fn end(&self, reply: Reply, language: Language) -> Ended {
         if matches!(reply, Reply::Lost { ran: true, .. }) {
             // Also where the answer to its POST was lost: nobody may run it again.
-            self.say(Event::Started).await;
+            self.started().await;
         }
         match reply {
             Reply::Envelope(mut envelope) => {
@@ -233,7 +244,7 @@ impl<'a> Job<'a> {
         let Some(id) = body.id() else {
             return Reply::lost("the server gave the statement no number");
         };
-        self.say(Event::Started).await;
+        self.started().await;
         let begun = Instant::now();
         let mut watch = Watch::new(self.live.said());
         loop {
@@ -322,7 +333,8 @@ impl<'a> Job<'a> {
 
     /// Why no answer will come any more, after a poll without one.
     async fn hopeless(&self, trouble: &Trouble, watch: &mut Watch) -> Option<String> {
-        watch.misses += 1;
+        // "Come again" tells nothing of whether the answer can be fetched.
+        watch.misses += u32::from(!matches!(trouble, Trouble::Refused(r) if r.later()));
         if let Trouble::Refused(refusal) = trouble {
             if refusal.death() {
                 return Some(self.reason("it ended while the statement ran").await);

@@ -216,7 +216,8 @@ impl Server {
     /// Starts Python that first says its process id, and then runs `code`; gives statement and process id once it
     /// runs.
     pub(crate) async fn launch_python(&self, code: &str, arguments: Value) -> (String, u32) {
-        let statement = self.launch("run_pyspark", announced(code, arguments)).await;
+        let announced = announced(code, &self.process, arguments);
+        let statement = self.launch("run_pyspark", announced).await;
         let pid = announced_pid(&self.process).await;
         (statement, pid)
     }
@@ -267,10 +268,13 @@ impl Pending {
     }
 }
 
-/// The arguments for Python that writes its process id into the working folder before it goes on.
-pub(crate) fn announced(code: &str, mut arguments: Value) -> Value {
+/// The arguments for Python that writes its process id into the server's working folder before it goes on.
+pub(crate) fn announced(code: &str, process: &Process, mut arguments: Value) -> Value {
+    // Elsewhere Python starts in a folder of its own.
+    let file = process.work().join("pid");
+    let file = file.to_str().expect("a temporary folder has a plain name");
     let code = format!(
-        "import os\nopen('pid.new', 'w').write(str(os.getpid()))\nos.rename('pid.new', 'pid')\n{code}"
+        "import os\nopen('{file}.new', 'w').write(str(os.getpid()))\nos.rename('{file}.new', '{file}')\n{code}"
     );
     arguments["code"] = json!(code);
     arguments

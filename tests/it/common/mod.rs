@@ -2,6 +2,7 @@
 
 mod answer;
 mod client;
+mod place;
 mod process;
 mod raw;
 mod table;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::answer::{Answer, arguments_of};
 pub(crate) use self::client::{Server, install_engine};
+pub(crate) use self::place::{Place, on};
 pub(crate) use self::process::{Process, Setup, cache};
 pub(crate) use self::raw::Raw;
 pub(crate) use self::table::{

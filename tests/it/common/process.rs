@@ -18,6 +18,7 @@ const ORPHANS_GONE_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     config: String,
+    target: String,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
     home: Option<PathBuf>,
@@ -28,6 +29,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             config: "[engine]\nspare = false\n".to_owned(),
+            target: "local".to_owned(),
             variables: Vec::new(),
             arguments: vec!["mcp".to_owned()],
             home: None,
@@ -42,6 +44,22 @@ impl Setup {
         Self::default()
     }
 
+    /// One whose default target is a Livy server.
+    pub(crate) fn on_livy(target: &str, url: &str) -> Self {
+        let mut setup = Self::new().config(&format!(
+            "default_target = \"{target}\"\n[engine]\nspare = false\n[targets.{target}]\nplatform = \"livy\"\n\
+             url = \"{url}\"\naccess = \"read-write\"\nconf = {{ \"spark.sql.session.timeZone\" = \"UTC\" }}\n"
+        ));
+        target.clone_into(&mut setup.target);
+        // A real one takes a minute for a session: calls that are to give an answer wait for it.
+        setup.variable("SPARKLEASE__SERVER__WAIT", "2m")
+    }
+
+    /// The configuration file.
+    pub(crate) fn file(&self) -> &str {
+        &self.config
+    }
+
     /// With this whole configuration file.
     pub(crate) fn config(mut self, text: &str) -> Self {
         text.clone_into(&mut self.config);
@@ -54,9 +72,21 @@ impl Setup {
         self
     }
 
+    /// With limits of the target.
+    pub(crate) fn limits(self, settings: &str) -> Self {
+        let table = format!("targets.{}.limits", self.target);
+        self.set(&table, settings)
+    }
+
     /// At most so many sessions at a time.
     pub(crate) fn sessions(self, count: usize) -> Self {
-        self.set("targets.local.limits", &format!("sessions = {count}"))
+        self.limits(&format!("sessions = {count}"))
+    }
+
+    /// With a spare worker where there are such, as servers have it.
+    pub(crate) fn spare(mut self) -> Self {
+        self.config = self.config.replace("spare = false", "spare = true");
+        self
     }
 
     /// With a variable in the server's environment.

@@ -20,7 +20,7 @@ mod order;
 mod pool;
 mod recordings;
 mod secrets;
-mod server;
+pub(crate) mod server;
 #[cfg(target_os = "linux")]
 mod strangers;
 #[cfg(target_os = "linux")]

@@ -12,8 +12,8 @@ use tokio::process::{Child, ChildStdin, Command};
 use crate::common::{PATIENCE, Server, Setup, cache, install_engine};
 
 /// A running test server. It ends with its stdin and kills all that it started.
-pub(super) struct LivyServer {
-    pub(super) url: String,
+pub(crate) struct LivyServer {
+    pub(crate) url: String,
     child: Child,
     stdin: Option<ChildStdin>,
 }
@@ -30,7 +30,7 @@ fn python() -> PathBuf {
 
 impl LivyServer {
     /// Starts one with real Python and a real engine.
-    pub(super) async fn start(flags: &[&str]) -> Self {
+    pub(crate) async fn start(flags: &[&str]) -> Self {
         install_engine().await;
         let mut all = vec!["--engine", "sail"];
         all.extend(flags);
@@ -38,7 +38,7 @@ impl LivyServer {
     }
 
     /// Starts one with these flags and variables.
-    pub(super) async fn with(flags: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(flags: &[&str], variables: &[(&str, &str)]) -> Self {
         install_engine().await;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/livy/server.py");
         let mut child = Command::new(python())
@@ -63,12 +63,12 @@ impl LivyServer {
     }
 
     /// A configuration whose default target is this server.
-    pub(super) fn setup(&self) -> Setup {
+    pub(crate) fn setup(&self) -> Setup {
         self.setup_with("")
     }
 
     /// The same with further settings of the target.
-    pub(super) fn setup_with(&self, more: &str) -> Setup {
+    pub(crate) fn setup_with(&self, more: &str) -> Setup {
         Setup::new().config(&format!(
             "default_target = \"dev\"\n[targets.dev]\nplatform = \"livy\"\nurl = \"{}\"\naccess = \"read-write\"\n{more}\n",
             self.url
@@ -76,12 +76,12 @@ impl LivyServer {
     }
 
     /// A server of ours that works on it.
-    pub(super) async fn client(&self) -> Server {
+    pub(crate) async fn client(&self) -> Server {
         Server::without_engine(self.setup()).await
     }
 
     /// Asks one of the routes that a real server has not.
-    pub(super) async fn admin(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: &Value) -> Value {
         let rest = self.url.strip_prefix("http://").unwrap();
         let host = rest.split('/').next().unwrap();
         let mut stream = TcpStream::connect(host).await.unwrap();
@@ -98,7 +98,7 @@ impl LivyServer {
     }
 
     /// Adds a fault.
-    pub(super) async fn fault(&self, rule: Value) {
+    pub(crate) async fn fault(&self, rule: Value) {
         self.admin("POST", "/__test/faults", &rule).await;
     }
 
@@ -110,14 +110,14 @@ impl LivyServer {
     }
 
     /// Every session that ever was.
-    pub(super) async fn sessions(&self) -> Vec<Value> {
+    pub(crate) async fn sessions(&self) -> Vec<Value> {
         let found = self.admin("GET", "/__test/sessions", &Value::Null).await;
         let list = found.get("sessions").unwrap_or(&found);
         list.as_array().expect("a list").clone()
     }
 
     /// Sessions that the server still lists.
-    pub(super) async fn listed(&self) -> usize {
+    pub(crate) async fn listed(&self) -> usize {
         let sessions = self.sessions().await;
         sessions
             .iter()
@@ -126,12 +126,12 @@ impl LivyServer {
     }
 
     /// Waits until the server lists no session and no process of one is left.
-    pub(super) async fn empties(&self) {
+    pub(crate) async fn empties(&self) {
         self.empties_within(Duration::from_secs(10)).await;
     }
 
     /// The same with another limit.
-    pub(super) async fn empties_within(&self, limit: Duration) {
+    pub(crate) async fn empties_within(&self, limit: Duration) {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             let sessions = self.sessions().await;
@@ -154,7 +154,7 @@ impl LivyServer {
     }
 
     /// Ends it, which fails if a process of it could not be ended.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         drop(self.stdin.take());
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         assert!(status.expect("it ends in time").unwrap().success());

@@ -3,7 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{rows, write};
-use crate::common::Server;
+use crate::common::{Place, Server, on};
+
+on!([local]:
+    every_mode_source_and_state_of_a_table_does_what_it_says_or_nothing
+);
 
 /// How the source's columns are beside the table's `id bigint, name string`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,15 +51,15 @@ fn source(server: &Server, kind: &str, columns: Columns) -> Value {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_mode_source_and_state_of_a_table_does_what_it_says_or_nothing() {
-    let server = Server::start().await;
+async fn every_mode_source_and_state_of_a_table_does_what_it_says_or_nothing(place: Place) {
+    let server = place.server().await;
     server
         .call("open_session", json!({"name": "named"}))
         .await
         .ok();
     every(&server).await;
     server.end().await;
+    place.end().await;
 }
 
 /// All of them, with a named session `named`.

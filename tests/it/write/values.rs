@@ -3,7 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{rows, write};
-use crate::common::Server;
+use crate::common::{Place, Server, on};
+
+on!([local]:
+    exact_values_come_back_from_rows_from_json_lines_and_from_a_frame
+    columns_of_a_new_table_and_of_a_replaced_one_may_be_null
+    partitions_and_empty_sources_are_written
+    the_last_line_of_a_text_file_counts_for_its_columns
+);
 
 const SCHEMA: &str = "id bigint, d decimal(38,18), day date, ts timestamp, ntz timestamp_ntz, bin binary, \
      st struct<x:bigint,y:struct<z:string>>, ar array<bigint>, m map<string,bigint>, im map<bigint,string>, \
@@ -85,12 +92,12 @@ fn names() -> Vec<&'static str> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn exact_values_come_back_from_rows_from_json_lines_and_from_a_frame() {
-    let server = Server::start().await;
+async fn exact_values_come_back_from_rows_from_json_lines_and_from_a_frame(place: Place) {
+    let server = place.server().await;
     server.call("open_session", json!({"name": "s"})).await.ok();
     exact_values(&server).await;
     server.end().await;
+    place.end().await;
 }
 
 /// They do, with a named session `s`.
@@ -144,9 +151,8 @@ pub(crate) async fn exact_values(server: &Server) {
     assert_eq!((columns.join(", ").as_str(), found), (SCHEMA, exact()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn columns_of_a_new_table_and_of_a_replaced_one_may_be_null() {
-    let server = Server::start().await;
+async fn columns_of_a_new_table_and_of_a_replaced_one_may_be_null(place: Place) {
+    let server = place.server().await;
     let one = json!({"sql": "select 1L as id, named_struct('x', 1L) as s, array(1L) as a"});
     write(&server, "n", "error", one.clone()).await.ok();
     let nulls = json!({"rows": [{"id": null, "s": {"x": null}, "a": [null]}, {"id": null, "s": null, "a": null}]});
@@ -163,11 +169,11 @@ async fn columns_of_a_new_table_and_of_a_replaced_one_may_be_null() {
     write(&server, "n", "append", nulls).await.ok();
     assert_eq!(rows(&server, "n").await.1.len(), 3);
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn partitions_and_empty_sources_are_written() {
-    let server = Server::start().await;
+async fn partitions_and_empty_sources_are_written(place: Place) {
+    let server = place.server().await;
     let empty = json!({"rows": [{"p": "", "n": 1}], "partition_by": ["p"]});
     let error = write(&server, "p", "error", empty)
         .await
@@ -210,11 +216,11 @@ async fn partitions_and_empty_sources_are_written() {
     let answer = write(&server, "e", "append", none).await.ok();
     assert_eq!(answer.structured["written"]["rows"], 0);
     server.end().await;
+    place.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_last_line_of_a_text_file_counts_for_its_columns() {
-    let server = Server::start().await;
+async fn the_last_line_of_a_text_file_counts_for_its_columns(place: Place) {
+    let server = place.server().await;
     let lines = "{\"a\":1,\"s\":{\"x\":1}}\n".repeat(3000)
         + "{\"a\":2.5,\"s\":{\"y\":9007199254740993},\"late\":true}\n";
     std::fs::write(server.work().join("f.jsonl"), lines).unwrap();
@@ -249,4 +255,5 @@ async fn the_last_line_of_a_text_file_counts_for_its_columns() {
     let kinds = ["code string", "n string", "day date", "at timestamp_ntz"];
     assert_eq!(columns, kinds);
     server.end().await;
+    place.end().await;
 }

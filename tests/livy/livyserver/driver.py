@@ -55,7 +55,12 @@ class Driver:
         os.killpg(0, 9)
 
     def on_python(self) -> None:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "YES", "LIVY_TEST_SPARK": self._spark.url}
+        environment = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "YES",
+            "LIVY_TEST_SPARK": self._spark.url,
+            "LIVY_TEST_DRIVER": str(os.getpid()),
+        }
         environment["LIVY_TEST_CONF"] = json.dumps(self._options["conf"])
         environment["LIVY_TEST_SLEEP_SCALE"] = str(self._options["sleep_scale"])
         descriptors: list[int] = self._options["descriptors"]

@@ -5,7 +5,8 @@ A rule is JSON. It applies to requests that fit all of
   `path`     regular expression for the whole path without query (default: any)
   `body`     regular expression searched in the request's body (default: any)
   `nth`      the first so many fitting requests pass (1, the default, means that none does)
-  `times`    how many are hit after that (default 1; 0: all)
+  `every`    of those after that only each so-manieth is hit, from the first on (default 1: each)
+  `times`    how many are hit in all (default 1; 0: no limit)
   `chance`   of those, the share that is hit (default 1; reproducible by --seed)
 and says in `fault` what happens; README.md has the table of faults and their further words.
 """
@@ -40,6 +41,7 @@ class Rule:
     path: str = ""
     body: str = ""
     nth: int = 1
+    every: int = 1
     times: int = 1
     chance: float = 1.0
     # Words of single faults.
@@ -105,7 +107,8 @@ class Faults:
                 if not rule.fits(method, path, body):
                     continue
                 rule.seen += 1
-                due = rule.seen >= rule.nth and (rule.times == 0 or rule.hit < rule.times)
+                turn = rule.seen >= rule.nth and (rule.seen - rule.nth) % rule.every == 0
+                due = turn and (rule.times == 0 or rule.hit < rule.times)
                 if found is None and due and self._random.random() < rule.chance:
                     rule.hit += 1
                     found = rule

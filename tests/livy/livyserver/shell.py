@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 import types
@@ -224,16 +225,18 @@ class SparkContext:
 def give_spark() -> None:
     """`spark` over the address that the driver gave; without one there is only the stand-in of `sc`."""
     url = os.environ.pop("LIVY_TEST_SPARK", "")
+    driver = int(os.environ.pop("LIVY_TEST_DRIVER", os.getppid()))
     spark = None
     if url:
+        given = leave_with(driver)
         from pyspark.sql.connect.session import SparkSession
 
         spark = SparkSession.builder.remote(url).create()
         for key, value in json.loads(os.environ.pop("LIVY_TEST_CONF", "{}")).items():
             if key.startswith("spark.sql."):
                 spark.conf.set(key, value)
+        given.set()
         os.environ["SPARK_REMOTE"] = url
-        driver = os.getppid()
 
         def leave(_status: int) -> None:
             os.kill(driver, 9)
@@ -244,6 +247,21 @@ def give_spark() -> None:
         spark._jvm = types.SimpleNamespace(java=types.SimpleNamespace(lang=lang))
         names["spark"] = spark
     names["sc"] = SparkContext(spark)
+
+
+def leave_with(driver: int) -> threading.Event:
+    """Ends this process with its driver until the event is set: the client of Spark Connect asks for minutes for a
+    server that is gone, which a real shell, tied to its JVM, does not.
+    """
+    given = threading.Event()
+
+    def watch() -> None:
+        while not given.wait(0.1):
+            if os.getppid() != driver:
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return given
 
 
 def slow_down(scale: float) -> None:

@@ -120,6 +120,11 @@ class Faults(unittest.TestCase):
         rule = self.server.get("/__test/faults").body[0]
         self.assertEqual((rule["seen"], rule["hit"]), (4, 2))
 
+    def test_every_so_manieth_is_hit_from_the_first_on(self):
+        self.server.fault(fault="answer", status=503, path="/version", nth=2, every=3, times=0)
+        found = [self.server.get("/version").status for _ in range(9)]
+        self.assertEqual([n for n, status in enumerate(found, 1) if status == 503], [2, 5, 8])
+
     def test_chance_hits_a_share_and_the_seed_repeats_it(self):
         found = []
         for _ in range(2):

@@ -54,6 +54,7 @@ impl Running<'_> {
         };
         let tables = &self.tables();
         let mut asks = FuturesUnordered::new();
+        let mut started = false;
         loop {
             let event = tokio::select! {
                 event = events.recv() => event,
@@ -68,7 +69,15 @@ impl Running<'_> {
                     let answer = asks::answer(tables, &self.live.catalog, body).await;
                     self.live.worker.answer(id, answer).await;
                 }),
-                CellEvent::Started => self.say(Event::Started).await,
+                CellEvent::Started | CellEvent::Text(..) if !started => {
+                    // Its text has pipes of its own, and may come before the word that it has begun.
+                    started = true;
+                    self.say(Event::Started).await;
+                    if let CellEvent::Text(stream, text) = event {
+                        self.say(Event::Text { stream, text }).await;
+                    }
+                }
+                CellEvent::Started => {}
                 CellEvent::Text(stream, text) => self.say(Event::Text { stream, text }).await,
                 CellEvent::Answer(envelope) => {
                     // What a cancelled ask set going in the engine has to stop too, or the ladder's end comes.
