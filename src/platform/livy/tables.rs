@@ -140,7 +140,7 @@ async fn page(job: &Job<'_>, query: &TablesQuery, views: bool) -> Result<TablesP
         let read = known.is_some_and(|known| covers(known.detail, query.detail));
         page.unread += u64::from(query.detail != TableDetail::Names && !read);
         page.tables.push(match known {
-            Some(known) => known.info.clone(),
+            Some(known) => known.told(query.detail),
             None => TableInfo::named(name, kind),
         });
     }
@@ -299,6 +299,20 @@ impl Listing {
     }
 }
 
+impl Known {
+    /// As much of it as was asked for: more may be known from another list.
+    fn told(&self, detail: TableDetail) -> TableInfo {
+        let mut info = self.info.clone();
+        if !covers(detail, TableDetail::Columns) {
+            info.columns = None;
+        }
+        if !covers(detail, TableDetail::Stats) {
+            (info.rows, info.bytes, info.partitions) = (None, None, None);
+        }
+        info
+    }
+}
+
 impl Told {
     fn known(self, name: TableName, listed: TableKind, detail: TableDetail) -> Known {
         let kind = match (listed, self.kind.as_deref()) {
@@ -397,6 +411,8 @@ mod tests {
         .unwrap();
         let known = told.known(name.clone(), TableKind::Table, TableDetail::Columns);
         assert_eq!(known.info.kind, TableKind::External);
+        assert!(known.told(TableDetail::Names).columns.is_none());
+        assert_eq!(known.told(TableDetail::Columns), known.info);
         listing.known.insert(name.clone(), known);
         assert_eq!(listing.unread(&wanted, false).len(), 2);
         let (page, shown) = listing.gather(&query("price"), false);
