@@ -1,12 +1,11 @@
 """Drives the built binary with the official Python SDK in one era; prints one JSON line per check.
 
-Usage: sdk_client.py BINARY FOLDER legacy|modern|prepare [TARGET [CHECK…]]. `legacy` says initialize at 2025-11-25,
-`modern` asks server/discover and goes on without a handshake at 2026-07-28, `prepare` only runs one
-query, for whose engine it waits as long as an installation takes. FOLDER is empty and ours; the
+Usage: sdk_client.py BINARY FOLDER legacy|modern|prepare [TARGET [CHECK…]]. `legacy` says initialize at
+2025-11-25, `modern` asks server/discover and goes on without a handshake at 2026-07-28, `prepare` only runs
+one query, for whose engine it waits as long as an installation takes. FOLDER is empty and ours; the
 environment names the configuration, the cache and data folders. TARGET is where calls run that name none
-(local); each CHECK is left out. A line is {"check": name, "ok": bool, "why": text};
-tests/it/clients/sdk.rs holds the names that must be there. Nothing is retried: what takes time is waited for
-with a deadline.
+(local); each CHECK is left out. A line is {"check": name, "ok": bool, "why": text}; tests/it/clients/sdk.rs
+holds the names that must be there. Nothing is retried: what takes time is waited for with a deadline.
 """
 
 from __future__ import annotations

@@ -159,11 +159,11 @@ checks! {
         a_tool_that_is_not_there_is_a_protocol_error
         stdout_carries_messages_only
         the_server_leaves_nothing_when_its_input_ends
-        the_prompt_tells_what_is_known_of_the_table
     }
     local {
         a_table_is_a_resource_with_the_words_of_the_tool
         list_tables_finds_a_table_and_tells_its_columns
+        the_prompt_tells_what_is_known_of_the_table
         query_sql_reads_files_of_allowed_folders_only
         write_table_says_what_it_wrote_or_writes_nothing
         the_clients_cancel_ends_the_work

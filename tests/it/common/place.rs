@@ -22,7 +22,7 @@ enum Behind {
     /// The machine itself.
     Local,
     /// The Livy test server, perhaps with faults that no client may mind.
-    Livy(LivyServer),
+    Livy(Box<LivyServer>),
     /// Somebody's Livy server: its address, and the sessions that were there before.
     Real(String, BTreeSet<String>),
 }
@@ -50,7 +50,7 @@ impl Place {
         let mut flags = vec!["--shutdown-timeout", "1"];
         flags.extend(more);
         Self {
-            behind: Behind::Livy(LivyServer::start(&flags).await),
+            behind: Behind::Livy(Box::new(LivyServer::start(&flags).await)),
         }
     }
 

@@ -250,8 +250,8 @@ def give_spark() -> None:
 
 
 def leave_with(driver: int) -> threading.Event:
-    """Ends this process with its driver until the event is set: the client of Spark Connect asks for minutes for a
-    server that is gone, which a real shell, tied to its JVM, does not.
+    """Ends this process with its driver until the event is set: the client of Spark Connect asks for minutes
+    for a server that is gone, which a real shell, tied to its JVM, does not.
     """
     given = threading.Event()
 
