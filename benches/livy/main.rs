@@ -122,6 +122,14 @@ fn now() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64())
 }
 
+/// The length of one round: from three quarters of `length` to five, evenly. Clients look by fixed schedules, and one fixed
+/// length would hit or miss them by luck.
+fn spread(length: &str, round: usize, rounds: usize) -> Result<String> {
+    let share = round as f64 / (rounds.max(2) - 1) as f64;
+    let seconds = length.parse::<f64>()? * (0.75 + 0.5 * share);
+    Ok(format!("{seconds:.3}"))
+}
+
 /// From the statement's end on the server to its answer at the client, for each client by turns.
 fn statements(
     livy: &TestServer,
@@ -139,6 +147,7 @@ fn statements(
         for client in clients {
             *marks += 1;
             let mark = format!("mark{marks}");
+            let length = spread(length, round.saturating_sub(warm_up), rounds)?;
             let before = livy.events()?;
             let answered = if client == "sparklease" {
                 let code = format!("import time; time.sleep({length}); '{mark}'");
@@ -165,7 +174,7 @@ fn statements(
     }
     let of = |client: &str| samples.get(client).cloned().unwrap_or_default();
     let mine = of("sparklease");
-    let what = format!("end of a {length} s statement → its answer");
+    let what = format!("end of a statement of about {length} s → its answer");
     for peer in ["pylivy", "sparkmagic"] {
         report.pair(&what, &mine, (peer, &of(peer)));
     }

@@ -1,13 +1,14 @@
 """pylivy and sparkmagic as they are, each with a session of its own on one server.
 
-Started with the server's address; says `ready` when both have a session. Then one line of stdin for each statement: the
-client, the seconds that it sleeps, and its mark. The answer is one line: the mark and the wall time at which the client had
-the result. Ends with its stdin, and deletes both sessions.
+Started with the server's address; says `ready` when both have a session. Then one line of stdin for each
+statement: the client, the seconds that it sleeps, and its mark. The answer is one line: the mark and the
+wall time at which the client had the result. Ends with its stdin, and deletes both sessions.
 """
 
 import sys
 import time
 import types
+from collections.abc import Callable
 
 # Parts of sparkmagic that need a notebook server and Kerberos; no statement passes through them.
 sys.modules["sparkmagic.serverextension.handlers"] = types.SimpleNamespace(  # type: ignore[assignment]
@@ -29,7 +30,7 @@ from sparkmagic.livyclientlib.livysession import LivySession  # noqa: E402
 class Nowhere:
     """Where sparkmagic shows what it does."""
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_: None
 
 

@@ -42,7 +42,7 @@ impl TestServer {
         BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
         let ready: Value = serde_json::from_str(&line)?;
         Ok(Self {
-            url: ready["url"].as_str().ok_or("no address")?.to_owned(),
+            url: text(&ready, "url").ok_or("no address")?.to_owned(),
             child,
             stdin,
             seen: Cell::new(0),
@@ -80,8 +80,8 @@ impl TestServer {
             events
                 .iter()
                 .rev()
-                .find(|event| event["event"] == kind)
-                .and_then(|event| event["wall"].as_f64())
+                .find(|event| text(event, "event") == Some(kind))
+                .and_then(wall)
         })
     }
 
@@ -91,13 +91,11 @@ impl TestServer {
             events
                 .iter()
                 .find(|event| {
-                    event["event"] == "request"
-                        && event["method"] == method
-                        && event["path"]
-                            .as_str()
-                            .is_some_and(|path| path.ends_with(end))
+                    text(event, "event") == Some("request")
+                        && text(event, "method") == Some(method)
+                        && text(event, "path").is_some_and(|path| path.ends_with(end))
                 })
-                .and_then(|event| event["wall"].as_f64())
+                .and_then(wall)
         })
     }
 
@@ -119,7 +117,7 @@ impl TestServer {
         let deadline = Instant::now() + EMPTY_WITHIN;
         loop {
             let sessions = self.get("/sessions")?;
-            if sessions["total"] == 0 {
+            if sessions.get("total").and_then(Value::as_u64) == Some(0) {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -128,6 +126,14 @@ impl TestServer {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name)?.as_str()
+}
+
+fn wall(event: &Value) -> Option<f64> {
+    event.get("wall")?.as_f64()
 }
 
 impl Drop for TestServer {

@@ -17,6 +17,9 @@ enum Session {
     GivenUp,
 }
 
+/// Spark's work has 2 s to stop, or its session is given up; on a machine that is busy it may not get them at once.
+const TRIES: usize = 3;
+
 /// Cases whose one statement is cancelled while it runs, with code that stands for the recorded one where the test server
 /// lacks what that needs.
 const RUNNING: &[(&str, Option<&str>, Session)] = &[
@@ -72,6 +75,25 @@ async fn cancelled(livy: &LivyServer, server: &Server, tool: &str, arguments: Va
     }
 }
 
+/// Cancels until the session is what it must be: at once where it is given up, in one of [`TRIES`] where it stays.
+async fn expect(
+    livy: &LivyServer,
+    server: &Server,
+    tool: &str,
+    arguments: &Value,
+    session: Session,
+    case: &str,
+) {
+    for turn in 1..=TRIES {
+        let became = cancelled(livy, server, tool, arguments.clone()).await;
+        if became == session {
+            return;
+        }
+        let may_be_slow = session == Session::Stays && turn < TRIES;
+        assert!(may_be_slow, "{case}: {became:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_recorded_cancel_stops_the_statement_and_the_next_call_works() {
     let livy = LivyServer::start(&["--shutdown-timeout", "2"]).await;
@@ -83,8 +105,8 @@ async fn each_recorded_cancel_stops_the_statement_and_the_next_call_works() {
             continue;
         };
         let code = instead.map_or_else(|| codes[0].0.clone(), str::to_owned);
-        let became = cancelled(&livy, &server, "run_pyspark", json!({"code": code})).await;
-        assert_eq!(became, *session, "{case}");
+        let arguments = json!({"code": code});
+        expect(&livy, &server, "run_pyspark", &arguments, *session, &case).await;
     }
     server.end().await;
     livy.empties().await;
@@ -146,10 +168,7 @@ async fn a_cancelled_query_stops_and_keeps_its_session() {
     server.python("1").await;
     // Hours of work that the engine lets go within milliseconds, also on a machine that is busy.
     let sql = json!({"sql": "select sum(id % 7) from range(100000000000000)"});
-    assert_eq!(
-        cancelled(&livy, &server, "query_sql", sql).await,
-        Session::Stays
-    );
+    expect(&livy, &server, "query_sql", &sql, Session::Stays, "query").await;
     server.end().await;
     livy.empties().await;
     livy.end().await;
@@ -161,8 +180,16 @@ async fn cancelled_python_that_does_not_stop_loses_its_session_and_leaves_no_pro
     let server = livy.client().await;
     server.python("1").await;
     let code = "import subprocess\nsubprocess.Popen(['sleep', '600'])\nwhile True:\n    pass";
-    let became = cancelled(&livy, &server, "run_pyspark", json!({"code": code})).await;
-    assert_eq!(became, Session::GivenUp);
+    let arguments = json!({"code": code});
+    expect(
+        &livy,
+        &server,
+        "run_pyspark",
+        &arguments,
+        Session::GivenUp,
+        "child",
+    )
+    .await;
     server.end().await;
     livy.empties().await;
     livy.end().await;

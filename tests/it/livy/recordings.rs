@@ -82,8 +82,8 @@ const ELSEWHERE: &[(&str, &str, Proof)] = &[
         "lifecycle",
         "look",
         Test(
-            FAULTS,
-            "the_server_ends_a_session_that_nobody_asks_for_and_keeps_a_busy_one_that_we_beat",
+            "tests/it/livy/ends.rs",
+            "a_busy_session_outlives_the_server_s_heartbeat_and_its_idle_limit",
         ),
     ),
     (

@@ -204,10 +204,10 @@ fn expected(id: u32) -> [String; 10] {
         format!("{id}.{id:018}"),
         format!("{:?}", f64::from(id) / 3.0),
         format!("naïve 🦀 \"q\", {id}\n"),
-        (id % 2 == 0).to_string(),
+        id.is_multiple_of(2).to_string(),
         at.strftime("%Y-%m-%d %H:%M:%S%.6f+00:00").to_string(),
         day.to_string(),
-        if id % 7 == 0 {
+        if id.is_multiple_of(7) {
             String::new()
         } else {
             (wide * 92_233_720_368_547).to_string()
