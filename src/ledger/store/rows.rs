@@ -121,7 +121,7 @@ pub(super) fn intend(
         return Err(Error::new(
             Code::SessionsExhausted,
             format!(
-                "{target} has {open} sessions of this user that are not yet gone, and {} are allowed",
+                "{open} of the {} sessions that {target} allows are not yet gone (of all processes of this user)",
                 caps.sessions
             ),
         )

@@ -49,13 +49,14 @@ fn created(id: &str) -> Change {
 #[tokio::test]
 async fn an_intent_is_in_the_file_when_it_returns() {
     let (folder, store) = store();
-    store.intend(row("a"), caps(4)).await.unwrap();
+    let row = row("a");
+    store.intend(row.clone(), caps(4)).await.unwrap();
     let file = folder.path().join("ledger/ledger.db");
     assert!(has_row(&file, "a"));
     assert!(!has_row(&file, "b"));
     assert_eq!(
         store.rows().await.unwrap(),
-        [row("a")].map(|expected| Row {
+        [row].map(|expected| Row {
             created: Duration::from_secs(expected.created.as_secs()),
             expires: Duration::from_secs(expected.expires.as_secs()),
             ..expected
