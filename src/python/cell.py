@@ -4,8 +4,8 @@ Here: namespaces, display, figures, warnings, tracebacks, the framing of the env
 reaches this process and where the envelope goes, and anything one engine needs (worker.py, engine_shims.py:
 local only).
 
-The harness is values.py, tables.py, frames.py, streams.py and cell.py: standard library only, Python 3.9 and later. A
-carrier (worker.py, or repl.py with sql.py) loads the texts in this order, each as the module
+The harness is values.py, tables.py, frames.py, streams.py and cell.py: standard library only, Python 3.9
+and later. A carrier (worker.py, or repl.py with its own texts) loads them in this order, each as the module
 `sparklease_<name>` in sys.modules. They may be exec'ed where there is no file, so they read no `__file__`;
 they have no `from __future__` import, which a pasted text would lose. What user code could replace
 (os.dup2, json.dumps, …) is bound at import, before it runs.
