@@ -167,12 +167,21 @@ class Replay(unittest.TestCase):
 
     def is_earlier(self, reply, response):
         """A poll that has not come to its recorded end yet."""
+        listed = response.get("body")
+        if reply.raw.startswith(b'{"total_statements"') and isinstance(listed, dict):
+            pairs = zip(reply.body["statements"], listed["statements"])
+            return any(
+                ours["state"] != theirs["state"] and ours["state"] in TRANSIENT for ours, theirs in pairs
+            )
         if not reply.raw.startswith(b'{"id"') or reply.status != 200:
             return False
         state = reply.body.get("state")
         recorded = body_of(response)
         if isinstance(recorded, dict):
             wanted = recorded.get("state")
+            if state == wanted and recorded.get("output") and reply.body.get("output", True) is None:
+                # As on a real server, an output may come after its state.
+                return True
         else:
             # A text that was cut, or the refusal that the last poll met.
             found = re.search(r'"state":"(\w+)"', recorded)
